@@ -1,0 +1,186 @@
+"""What a backend must offer, and how it says no.
+
+A third party needs this file alone: ``from convspec.adapters import Backend, Contract, Unsupported``.
+It may import NumPy (for the types) and nothing of ours, and no framework ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
+
+__all__ = [
+    "METHODS",
+    "Array",
+    "Backend",
+    "BackendError",
+    "BackendImportError",
+    "Contract",
+    "DeviceUnavailable",
+    "Padding",
+    "Pair",
+    "UnknownBackend",
+    "Unsupported",
+    "missing_methods",
+]
+
+Array = NDArray[Any]
+Pair = tuple[int, int]
+Padding = str | tuple[Pair, Pair]
+
+#: All that a backend has to implement; any of them may be absent, and then counts as unsupported.
+METHODS = ("conv2d", "conv2d_vjp", "max_pool", "max_pool_vjp")
+
+
+class Unsupported(Exception):  # noqa: N818 - an answer, not an error
+    """Raised by a backend that does not offer what it was asked for: ``raise Unsupported("why")``.
+
+    The case then stays in the denominator as *unsupported*. Any other exception on valid input is a failure.
+    """
+
+
+class BackendError(Exception):
+    """A backend could not be had at all; the message is one line, fit to be shown as it is."""
+
+
+class UnknownBackend(BackendError):  # noqa: N818
+    """No backend, device or mode of that name; the message lists those known and the closest one."""
+
+
+class BackendImportError(BackendError):
+    """The backend's code could not be imported or created; the message ends in its own error."""
+
+
+class DeviceUnavailable(BackendError):  # noqa: N818
+    """The device that was asked for is not there; the message says what is missing and how that was detected."""
+
+
+class Backend(Protocol):
+    """Anything with these four methods: NumPy arrays in and out, NHWC images, HWIO filters.
+
+    Every keyword is always given, pairs as tuples of two ints. ``padding`` is ``"SAME"``, ``"VALID"``, ``"SAME_LOWER"``
+    or ``((top, bottom), (left, right))``. Results have the dtype of the inputs (float64, float32, float16 or
+    ``ml_dtypes.bfloat16``; integers too for pooling).
+
+    Three things are optional: ``bias`` (shape ``(cout,)``) as an explicit keyword parameter of ``conv2d``; a method
+    ``max_pool_with_argmax`` with the arguments of ``max_pool``, which returns ``(y, argmax)``; and the attributes
+    ``contract`` (a :class:`Contract` or a dict), ``version``, ``device`` and ``dtypes`` (names of those it takes).
+
+    Examples
+    --------
+    >>> class Refuses:
+    ...     name = "refuses"
+    ...     def max_pool(self, x, *, ksize, strides, padding, dilations):
+    ...         raise Unsupported("pooling is not done here")
+    >>> missing_methods(Refuses())
+    ('conv2d', 'conv2d_vjp', 'max_pool_vjp')
+    """
+
+    name: str
+
+    def conv2d(self, x: Array, w: Array, *, strides: Pair, padding: Padding, dilations: Pair, groups: int) -> Array:
+        """Correlate ``x (N, H, W, Cin)`` with ``w (kh, kw, Cin / groups, Cout)``: ``y (N, oh, ow, Cout)``."""
+        ...
+
+    def conv2d_vjp(
+        self, x: Array, w: Array, dy: Array, *, strides: Pair, padding: Padding, dilations: Pair, groups: int
+    ) -> tuple[Array, Array]:
+        """Pull ``dy``, of the shape of ``y``, back through :meth:`conv2d`: ``(dx, dw)``, shaped as ``x`` and ``w``."""
+        ...
+
+    def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
+        """Take the maximum over each window of ``x (N, H, W, C)``: ``y (N, oh, ow, C)``."""
+        ...
+
+    def max_pool_vjp(
+        self, x: Array, dy: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
+    ) -> Array:
+        """Send ``dy``, of the shape of ``y``, to the first maximum of each window: ``dx``, shaped as ``x``."""
+        ...
+
+
+def missing_methods(backend: object) -> tuple[str, ...]:
+    """Name the methods of :data:`METHODS` that ``backend`` (an object or a class) does not have.
+
+    Examples
+    --------
+    >>> missing_methods(object())
+    ('conv2d', 'conv2d_vjp', 'max_pool', 'max_pool_vjp')
+    """
+    return tuple(method for method in METHODS if not callable(getattr(backend, method, None)))
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a backend says about its own arithmetic; the bounds of the oracle follow from it.
+
+    Parameters
+    ----------
+    accumulate
+        The type in which sums are kept: ``"float64"``, ``"float32"``, ``"float16"`` or ``"bfloat16"``. None: as the
+        specification asks, the type of the inputs, or float32 where they are narrower.
+    tf32
+        float32 inputs are rounded to 11 significant bits (TF32) before they are multiplied.
+    flush_subnormals
+        Subnormal inputs and results are replaced by zero.
+    algorithm
+        ``"direct"`` (sums of products in any order), ``"winograd"`` or ``"fft"``.
+
+    Examples
+    --------
+    >>> Contract(tf32=True).algorithm
+    'direct'
+    """
+
+    accumulate: str | None = None
+    tf32: bool = False
+    flush_subnormals: bool = False
+    algorithm: str = "direct"
+
+    def __post_init__(self) -> None:
+        self._check("accumulate", (None, "float64", "float32", "float16", "bfloat16"))
+        self._check("tf32", (False, True))
+        self._check("flush_subnormals", (False, True))
+        self._check("algorithm", ("direct", "winograd", "fft"))
+
+    def _check(self, field: str, allowed: tuple[object, ...]) -> None:
+        value = getattr(self, field)
+        # A bool has to be one: 1 == True would let "accumulate=1" and "tf32=1" look alike in a report.
+        if not any(value is choice or (isinstance(value, str) and value == choice) for choice in allowed):
+            choices = ", ".join(repr(choice) for choice in allowed)
+            raise BackendError(f"contract: {field} is {value!r}; it must be one of {choices}")
+
+    @classmethod
+    def of(cls, backend: object) -> Contract:
+        """Read the contract that ``backend`` declares: its attribute ``contract``, a Contract or a dict; or none.
+
+        Raises
+        ------
+        BackendError
+            The attribute is something else, has an unknown key, or a value that is not known.
+
+        Examples
+        --------
+        >>> Contract.of(object())
+        Contract(accumulate=None, tf32=False, flush_subnormals=False, algorithm='direct')
+        >>> class Declared:
+        ...     contract = {"tf32": True}
+        >>> Contract.of(Declared()).tf32
+        True
+        """
+        declared = getattr(backend, "contract", None)
+        if declared is None:
+            return cls()
+        if isinstance(declared, cls):
+            return declared
+        if not isinstance(declared, Mapping):
+            kind = type(declared).__name__
+            raise BackendError(f"contract: it is a {kind}; it must be a convspec.adapters.Contract or a dict")
+        known = [field.name for field in fields(cls)]
+        unknown = [key for key in declared if key not in known]
+        if unknown:
+            raise BackendError(f"contract: unknown key {unknown[0]!r}; known: {', '.join(known)}")
+        return cls(**declared)
