@@ -1,0 +1,235 @@
+"""Recorded calls: what a mutant was asked, and everything that can be seen of its answer.
+
+A witness is one call or a list of calls on the same object. A call is a small dict; its arrays are drawn from its
+seed. `observe` asks, `wrong` compares with the right backend and says what is wrong, or None.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+ULP = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+OTHERS = {
+    "conv2d": ("strides", "padding", "dilations", "groups"),
+    "max_pool": ("ksize", "strides", "padding", "dilations"),
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """What is written beside a wrong backend: its class of fault, the fault, and a call that shows it."""
+
+    kind: str
+    what: str
+    witness: list[dict[str, Any]]
+    fatal: str | None = None  # "crash" or "hang": the witness must run in a process of its own
+
+
+def mutant(kind, what, *witness, fatal=None):
+    """Declare a wrong backend."""
+
+    def declare(cls):
+        cls.zoo = Mutant(kind, what, list(witness), fatal)
+        cls.name = cls.__name__
+        return cls
+
+    return declare
+
+
+def call(op, shapes, /, **options):
+    defaults = {
+        "strides": (1, 1),
+        "padding": "VALID",
+        "dilations": (1, 1),
+        "dtype": "float32",
+        "data": "normal",
+        "seed": 0,
+    }
+    return {"op": op, "shapes": shapes, **defaults, **options}
+
+
+def conv(x, w, **options):
+    return call("conv2d", (x, w), groups=options.pop("groups", 1), **options)
+
+
+def conv_vjp(x, w, dy, **options):
+    return call("conv2d_vjp", (x, w, dy), groups=options.pop("groups", 1), **options)
+
+
+def pool(x, ksize, **options):
+    return call("max_pool", (x,), ksize=ksize, **options)
+
+
+def pool_vjp(x, dy, ksize, **options):
+    return call("max_pool_vjp", (x, dy), ksize=ksize, **options)
+
+
+def argmax(x, ksize, **options):
+    return call("max_pool_with_argmax", (x,), ksize=ksize, **options)
+
+
+DATA = {
+    "normal": lambda rng, shape: rng.standard_normal(shape),
+    "lattice": lambda rng, shape: rng.integers(-3, 4, shape),
+    "odd": lambda rng, shape: 2 * rng.integers(-(2**12), 2**12, shape) + 1,
+    "positive": lambda rng, shape: rng.uniform(0.5, 1.5, shape),
+    "negative": lambda rng, shape: -rng.uniform(0.5, 1.5, shape),
+    "ties": lambda rng, shape: rng.integers(0, 2, shape),
+    "ones": lambda rng, shape: np.ones(shape),
+    "constant": lambda rng, shape: np.full(shape, 3.0),
+    "huge": lambda rng, shape: rng.choice([-1, 1], shape) * rng.integers(2**24 - 9, 2**24 + 9, shape),
+    "thousand": lambda rng, shape: rng.integers(900, 1100, shape),
+}
+
+
+def dtype_of(name):
+    return np.dtype(ml_dtypes.bfloat16) if name == "bfloat16" else np.dtype(name)
+
+
+def strided(array):
+    """Every second element of a larger buffer of something else."""
+    view = np.full([2 * n for n in array.shape], 77, array.dtype)[tuple(slice(None, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def offset(array):
+    buffer = np.full(array.size + 5, 77, array.dtype)
+    buffer[5:] = array.ravel()
+    return buffer[5:].reshape(array.shape)
+
+
+def readonly(array):
+    array.setflags(write=False)
+    return array
+
+
+# The same values in another memory layout.
+LAYOUTS = {
+    "C": lambda array: array,
+    "F": np.asfortranarray,
+    "nchw": lambda array: np.ascontiguousarray(array.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1),
+    "negative": lambda array: array[:, ::-1, ::-1].copy()[:, ::-1, ::-1],
+    "broadcast": lambda array: np.broadcast_to(array[:, :1], array.shape),
+    "strided": strided,
+    "offset": offset,
+    "readonly": readonly,
+}
+
+
+def arrays_of(asked):
+    """The arrays of a call. Per-array settings (dtype, data, layout) are a string, or a tuple of them."""
+    arrays = []
+    for i, shape in enumerate(asked["shapes"]):
+        dtype, data, layout = (
+            v[i] if isinstance(v, tuple) else v for v in (asked["dtype"], asked["data"], asked.get("layout", "C"))
+        )
+        values = DATA[data](np.random.default_rng([asked["seed"], i]), shape)
+        array = np.asarray(values * asked.get("scale", 1)).astype(dtype_of(dtype))
+        for which, index, value in asked.get("put", ()):
+            if which == i:
+                array[index] = value
+        arrays.append(LAYOUTS[layout](array))
+    return arrays
+
+
+def options_of(asked):
+    family = "conv2d" if asked["op"].startswith("conv2d") else "max_pool"
+    return {name: asked[name] for name in OTHERS[family]}
+
+
+def ask(backend, asked, arrays):
+    options = options_of(asked)
+    if asked.get("bias"):
+        n = asked["shapes"][1][3]
+        options["bias"] = (np.arange(n) - n // 2 + 0.5).astype(dtype_of(asked["dtype"]))
+    with np.errstate(all="ignore"):
+        return getattr(backend, asked["op"])(*arrays, **options)
+
+
+def bits(array):
+    return (str(array.dtype), array.shape, array.tobytes()) if isinstance(array, np.ndarray) else type(array).__name__
+
+
+def observe(backend, witness):
+    """For each call: its outcome, its results, and whether it changed or handed back an input."""
+    seen = []
+    for asked in witness:
+        arrays = arrays_of(asked)
+        before = [bits(a) for a in arrays]
+        try:
+            result = ask(backend, asked, arrays)
+            results, outcome = (result if isinstance(result, tuple) else (result,)), "ok"
+        except Exception as error:
+            results, outcome = (), "unsupported" if type(error).__name__ == "Unsupported" else "error"
+        shared = any(
+            isinstance(r, np.ndarray) and np.shares_memory(r, a) for r, a in itertools.product(results, arrays)
+        )
+        changed = [bits(a) for a in arrays] != before
+        seen.append(
+            {"outcome": outcome, "results": results, "then": [bits(r) for r in results]}
+            | {"aliases": shared, "mutated": changed}
+        )
+    return seen
+
+
+def allowed(right, asked, index):
+    """How far a right backend may be, an element: twice the standard bound, through the right backend in float64."""
+    if not asked["op"].startswith("conv2d"):
+        return 0.0
+    wide = [abs(a.astype(np.float64)) for a in arrays_of(asked)]
+    scale = ask(right, asked | {"dtype": "float64"}, wide)
+    scale = scale if asked["op"] == "conv2d" else scale[index]
+    w = asked["shapes"][1]
+    taps = (w[0] * w[1] * w[2] + 1, w[0] * w[1] * w[3])
+    n = taps[0] if asked["op"] == "conv2d" else (taps[1], int(np.prod(asked["shapes"][2][:3])))[index]
+    sums = ULP["float64" if asked["dtype"] == "float64" else "float32"]
+    return 2 * n * sums * scale + ULP[asked["dtype"]] * 2 * scale * (asked["dtype"] in ("float16", "bfloat16")) + 1e-45
+
+
+def too_far(got, expected, bound):
+    a, b = got.astype(np.float64), expected.astype(np.float64)
+    finite = np.isfinite(a) & np.isfinite(b)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(all="ignore"):
+        return bool(np.any(~same & ~(finite & (abs(a - b) <= bound))))
+
+
+def compare(got, expected, right, asked, index):
+    if not isinstance(got, np.ndarray):
+        return f"returns a {type(got).__name__}"
+    if got.shape != expected.shape:
+        return f"shape {got.shape}, not {expected.shape}"
+    if got.dtype != expected.dtype:
+        return f"dtype {got.dtype}, not {expected.dtype}"
+    if got.dtype.kind in "iu":
+        return None if np.array_equal(got, expected) else "other integers"
+    return "other values" if too_far(got, expected, allowed(right, asked, index)) else None
+
+
+def wrong_call(got, want, right, asked):
+    if got["outcome"] != want["outcome"]:
+        return f"{got['outcome']} instead of {want['outcome']}"
+    if got["mutated"] or got["aliases"]:
+        return "changes an input" if got["mutated"] else "hands an input back"
+    if len(got["results"]) != len(want["results"]):
+        return f"{len(got['results'])} results"
+    pairs = enumerate(zip(got["results"], want["results"], strict=True))
+    return next(filter(None, (compare(*results, right, asked, index) for index, results in pairs)), None)
+
+
+def wrong(backend, right, witness):
+    """What is wrong with a backend on a witness: None where nothing is."""
+    seen, expected = observe(backend, witness), observe(right, witness)
+    for asked, got, want in zip(witness, seen, expected, strict=True):
+        if found := wrong_call(got, want, right, asked):
+            return found
+    if any([bits(r) for r in got["results"]] != got["then"] for got in seen):
+        return "a result changed after it was handed out"
+    pairs = itertools.combinations(zip(witness, seen, strict=True), 2)
+    if any(one == two and got["then"] != again["then"] for (one, got), (two, again) in pairs):
+        return "the same call gives other bits"
+    return None
