@@ -20,6 +20,7 @@ import pytest
 
 import convspec
 from convspec import adapters
+from convspec.adapters import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -197,6 +198,14 @@ def test_example_backend_has_real_methods_and_the_right_values() -> None:
 def test_signatures_in_the_readme_are_the_four_methods() -> None:
     listed = re.findall(r"^    (\w+)\(x, .*\) +-> ", README, flags=re.MULTILINE)
     assert tuple(listed) == adapters.METHODS
+
+
+def test_built_in_backends_and_devices_are_in_the_readme() -> None:
+    [sentence] = [part for part in README.split("\n\n") if part.startswith("A backend is `")]
+    listed = {name for name in re.findall(r"`([^`/]+)`", sentence) if "." not in name}
+    names = set(registry.BUILT_IN)
+    with_device = {f"{name}:{device}" for name, entry in registry.BUILT_IN.items() for device in entry.devices}
+    assert listed == names | with_device | {"numpy:definition"}
 
 
 def test_links_and_pictures_of_the_documents_exist() -> None:
