@@ -202,7 +202,7 @@ def test_signatures_in_the_readme_are_the_four_methods() -> None:
 
 def test_built_in_backends_and_devices_are_in_the_readme() -> None:
     [sentence] = [part for part in README.split("\n\n") if part.startswith("A backend is `")]
-    listed = {name for name in re.findall(r"`([^`/]+)`", sentence) if "." not in name}
+    listed = {name for name in re.findall(r"`([^`]+)`", sentence) if "." not in name}
     names = set(registry.BUILT_IN)
     with_device = {f"{name}:{device}" for name, entry in registry.BUILT_IN.items() for device in entry.devices}
     assert listed == names | with_device | {"numpy:definition"}
@@ -243,7 +243,7 @@ def test_levels_and_default_of_the_readme_are_those_of_convspec_check() -> None:
     assert levels is not None
     assert default is not None
     help_text = convspec_command("check", "--help")
-    shown = re.search(r"--level\s+\[(.+?)\].*?\[default: (\w+)", help_text, flags=re.DOTALL)
+    shown = re.search(r"--level\s+\[(.+?)\](?:(?!\n\s+-).)*?\[default: (\w+)", help_text, flags=re.DOTALL)
     assert shown is not None, "convspec check --help shows no levels with [default: ...]"
     assert levels[1].replace("\\|", "|") == shown[1]
     assert default[1] == shown[2]
