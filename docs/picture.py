@@ -1,10 +1,11 @@
 """Draw docs/run.svg, the picture of a run in the README, from a results file or from a fresh run.
 
     python docs/picture.py                          runs `convspec check torch tensorflow --level quick`
+    python docs/picture.py -k "same or nan"         the same for some clauses only: a shorter table
     python docs/picture.py --results results.json   draws what `convspec check ... --json results.json` wrote
 
 The picture shows what the terminal shows, cut to the lines that fit a page: the first ones (the table and the
-first failure) and the last ones (the verdict). May import convspec.harness.report and rich; nothing imports it.
+first failures) and the last ones (the verdict). May import convspec.harness.report and rich; nothing imports it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -28,12 +30,11 @@ from convspec.harness.report import terminal
 OUTPUT = Path(__file__).parent / "run.svg"
 
 
-def fresh_results(backends: list[str]) -> dict[str, Any]:
-    """Run `convspec check` on the backends and read the results that it wrote; exit statuses 0 and 1 are verdicts."""
+def fresh_results(command: list[str]) -> dict[str, Any]:
+    """Run a `convspec check` and read the results that it wrote; exit statuses 0 and 1 are both verdicts."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "results.json"
-        command = ["convspec", "check", *backends, "--level", "quick", "--json", str(path)]
-        status = subprocess.run(command, check=False).returncode
+        status = subprocess.run([*command, "--json", str(path)], check=False).returncode
         if status not in (0, 1):
             raise SystemExit(f"{' '.join(command)} could not run: exit status {status}")
         return read(path)
@@ -76,16 +77,19 @@ def main() -> None:
     """Read the command line, draw, write."""
     parser = argparse.ArgumentParser(description="Draw the README's picture of a run.")
     parser.add_argument("backends", nargs="*", default=["torch", "tensorflow"], help="what a fresh run checks")
+    parser.add_argument("-k", metavar="EXPR", help="only the clauses whose slug matches, as `convspec check -k`")
     parser.add_argument("--results", type=Path, help="a results file to draw instead of a fresh run")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     parser.add_argument("--width", type=int, default=110, help="columns")
-    parser.add_argument("--first", type=int, default=60, help="lines kept at the top")
+    parser.add_argument("--first", type=int, default=56, help="lines kept at the top")
     parser.add_argument("--last", type=int, default=8, help="lines kept at the bottom")
     options = parser.parse_args()
-    results = read(options.results) if options.results else fresh_results(options.backends)
+    command = ["convspec", "check", *options.backends, "--level", "quick", *(["-k", options.k] if options.k else [])]
+    results = read(options.results) if options.results else fresh_results(command)
     lines = cut(terminal_lines(results, options.width), options.first, options.last)
-    title = f"convspec check {' '.join(options.backends)}"
-    options.output.write_text(svg(lines, options.width, title), encoding="utf-8")
+    # A results file may come from any command: then the title claims none.
+    picture = svg(lines, options.width, title="convspec check" if options.results else shlex.join(command))
+    options.output.write_text(picture, encoding="utf-8")
     sys.stdout.write(f"{options.output}: {len(lines)} lines\n")
 
 

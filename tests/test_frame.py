@@ -21,6 +21,7 @@ import pytest
 import convspec
 from convspec import adapters
 from convspec.adapters import registry
+from convspec.harness.verdict import State
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -206,6 +207,11 @@ def test_built_in_backends_and_devices_are_in_the_readme() -> None:
     names = set(registry.BUILT_IN)
     with_device = {f"{name}:{device}" for name, entry in registry.BUILT_IN.items() for device in entry.devices}
     assert listed == names | with_device | {"numpy:definition"}
+
+
+def test_states_in_the_readme_are_those_of_a_verdict() -> None:
+    table = README[README.index("| state | meaning |") :].split("\n\n")[0]
+    assert [row.split("|")[1].strip() for row in table.splitlines()[2:]] == [state.value for state in State]
 
 
 def test_links_and_pictures_of_the_documents_exist() -> None:
