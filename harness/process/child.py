@@ -1,0 +1,267 @@
+"""One worker process seen from outside: started, written to and read from with a deadline, ended, its end explained.
+
+Nothing here can wait for ever: both pipes are non-blocking, and every wait watches the clock, the process, its memory
+and how much it writes to stderr. POSIX only. May import the standard library, NumPy and `frames`.
+"""
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO
+
+import numpy as np
+
+from .frames import PREFIX, Bytes, Frame, ProtocolError, parse, sizes
+
+TAIL = 4000  # bytes of stderr that an answer carries
+LARGEST_STDERR = 1 << 24  # a backend that writes more loses what came first: the disk is not its to fill
+LOOK_EVERY = 0.2  # seconds between two looks at a process that keeps silent
+GRACE = 1.0  # seconds that a worker has to leave by itself when its pipe is closed
+CHUNK = 1 << 16  # most calls' answers come in one read
+PIPE_SIZE = 1 << 20
+
+
+class Died(Exception):  # noqa: N818 -- told on as a verdict
+    """The process ended, or closed its pipe; the text says how."""
+
+
+class Silent(Exception):  # noqa: N818 -- told on as a verdict
+    """The deadline passed."""
+
+
+class Child:
+    """A running worker.
+
+    Parameters
+    ----------
+    command : sequence of str
+        What to run; it speaks the protocol on its stdin and stdout.
+    env : mapping
+        Its whole environment.
+    memory : int or None
+        Bytes of resident memory beyond which it is killed, and said to have died of that.
+    """
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], memory: int | None = None) -> None:
+        # Without a name from the start: nothing is left behind, however either side ends.
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in `end`
+        fcntl.fcntl(self._stderr, fcntl.F_SETFL, fcntl.fcntl(self._stderr, fcntl.F_GETFL) | os.O_APPEND)
+        try:
+            # A session of its own: Ctrl-C in the terminal is ours alone, and the worker's own children end with it.
+            self._process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=dict(env),
+                bufsize=0,
+                start_new_session=True,
+            )
+        except BaseException:
+            self._stderr.close()
+            raise
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self.pid, self._memory, self._owner = self._process.pid, memory, os.getpid()
+        self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
+        self._buffer = bytearray()
+        self._mark = 0
+        self._killed_for: str | None = None
+        for pipe in (self._to, self._from):
+            os.set_blocking(pipe, False)
+            if hasattr(fcntl, "F_SETPIPE_SZ"):
+                with contextlib.suppress(OSError):  # more than this user may have: the default is right, and slower
+                    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+        self._poll = select.poll()
+        self._poll.register(self._from, select.POLLIN)
+        self._pidfd = _pidfd(self.pid)
+        if self._pidfd is not None:
+            self._poll.register(self._pidfd, select.POLLIN)
+
+    # ------------------------------------------------------------------------------------------------ the pipes
+
+    def mark(self) -> None:
+        """From here on stderr belongs to the next call."""
+        self._mark = os.fstat(self._stderr.fileno()).st_size
+
+    def send(self, parts: Sequence[memoryview], deadline: float) -> None:
+        """Write a frame; `Silent` when the worker has not read it by the deadline, `Died` when it is gone."""
+        left = list(parts)
+        while left:
+            try:
+                count = os.writev(self._to, left)
+            except BlockingIOError:
+                self._poll.register(self._to, select.POLLOUT)
+                try:
+                    self._wait(deadline)
+                finally:
+                    self._poll.unregister(self._to)
+                continue
+            except BrokenPipeError:
+                raise Died(self.how_it_ended()) from None
+            while left and count >= len(left[0]):
+                count -= len(left.pop(0))
+            if left:
+                left[0] = left[0][count:]
+
+    def receive(self, deadline: float) -> Frame:
+        """Read a frame; `Silent`, `Died`, or `ProtocolError` when what comes is not one."""
+        prefix = self._read(PREFIX.size, deadline)
+        header_size, body_size = sizes(bytes(prefix))
+        header = bytes(self._read(header_size, deadline))
+        fields = parse(header, body_size)
+        return Frame(fields, self._read(body_size, deadline))
+
+    def _read(self, size: int, deadline: float) -> Bytes:
+        found: Bytes = np.empty(size, np.uint8)
+        into = found.data
+        have = min(size, len(self._buffer))
+        into[:have] = self._buffer[:have]
+        del self._buffer[:have]
+        into = into[have:]
+        while into:
+            try:
+                if len(into) >= CHUNK:
+                    count = os.readv(self._from, [into])
+                else:  # a little more than asked for, and the rest kept: one read for a whole small frame
+                    chunk = os.read(self._from, CHUNK)
+                    count = min(len(chunk), len(into))
+                    into[:count] = chunk[:count]
+                    self._buffer += chunk[count:]
+            except BlockingIOError:
+                self._wait(deadline)
+                continue
+            if not count:
+                raise Died(self.how_it_ended())
+            into = into[count:]
+        return found
+
+    def _wait(self, deadline: float) -> None:
+        """Return when a pipe is ready; look at the process now and then, and whenever it ends."""
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Silent
+            events = self._poll.poll(1000 * min(left, LOOK_EVERY))
+            if any(fd in (self._from, self._to) for fd, _ in events):
+                return
+            if self.ended():
+                # What it wrote before it ended is still to be read; a pipe that its own children hold open is not.
+                if not select.select([self._from], [], [], 0)[0]:
+                    raise Died(self.how_it_ended())
+                return
+            self._look()
+
+    def _look(self) -> None:
+        fd = self._stderr.fileno()
+        if os.fstat(fd).st_size > LARGEST_STDERR:
+            os.ftruncate(fd, 0)  # it appends, so what comes next is at the start
+            self._mark = 0
+        if self._memory is not None and (used := resident(self.pid)) > self._memory:
+            self._killed_for = f"killed because it used {used >> 20} MiB of memory, more than {self._memory >> 20} MiB"
+            self.kill()
+            raise Died(self._killed_for)
+
+    # -------------------------------------------------------------------------------------------------- the end
+
+    def ended(self) -> bool:
+        """Tell whether the process is over; it is not reaped yet, so that its process group keeps its number."""
+        if self._process.returncode is not None:
+            return True
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return True
+
+    def how_it_ended(self) -> str:
+        """Wait for the end and tell it: ``killed by SIGSEGV``, ``exited with status 3 by itself``."""
+        if self._killed_for:
+            return self._killed_for
+        if not self._ends_within(GRACE):
+            self.kill()
+            return "closed its end of the pipe and went on running"
+        self.kill()
+        code = self._process.returncode
+        if code < 0:
+            try:
+                return f"killed by {signal.Signals(-code).name}"
+            except ValueError:  # a real-time signal without a name
+                return f"killed by signal {-code}"
+        return f"exited with status {code} by itself"
+
+    def _ends_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not self.ended():
+            if time.monotonic() > deadline:
+                return False
+            if self._pidfd is not None:
+                select.select([self._pidfd], [], [], max(0.0, deadline - time.monotonic()))
+            else:
+                time.sleep(0.005)
+        return True
+
+    def kill(self) -> None:
+        """End the process and all of its group, and reap it."""
+        if self._process.returncode is not None or os.getpid() != self._owner:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where all of the group are gone
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def tail(self) -> str:
+        """Return the end of what was written to stderr since `mark`."""
+        fd = self._stderr.fileno()
+        size = os.fstat(fd).st_size
+        start = max(min(self._mark, size), size - TAIL)
+        return os.pread(fd, TAIL, start).decode("utf-8", "replace").strip()
+
+    def end(self, grace: float = GRACE) -> None:
+        """Close the pipes, give it a moment to leave by itself, and make sure that it is gone."""
+        process = self._process
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        if os.getpid() == self._owner and process.returncode is None:
+            self._ends_within(grace)
+            self.kill()
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        self._stderr.close()
+
+
+def in_main_thread() -> bool:
+    """Tell whether this is the thread that lives as long as the process."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds; 0 where the system does not say.
+
+    Examples
+    --------
+    >>> resident(2**31 - 1)
+    0
+    """
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:  # noqa: PTH123 -- read every fifth of a second
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, or an old one: then the process is looked at now and then
+        return None
+
+
+__all__ = ["Child", "Died", "ProtocolError", "Silent", "in_main_thread", "resident"]

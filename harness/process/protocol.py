@@ -1,0 +1,233 @@
+"""What travels between the harness and a worker: calls and their answers, as frames of `frames`.
+
+Told for other languages in ``PROTOCOL.md``. May import the standard library, NumPy and `frames`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .frames import Array, Frame, MissingDtypeError, ProtocolError, decode, encode
+
+__all__ = [
+    "Answer",
+    "Frame",
+    "MissingDtypeError",
+    "ProtocolError",
+    "Request",
+    "answer_frame",
+    "answer_from",
+    "decode",
+    "encode",
+    "pack",
+    "request_frame",
+    "request_from",
+    "unpack",
+]
+
+VERSION = 1
+STATUSES = ("ok", "unsupported", "error", "crash", "hang", "missing")
+SENT_STATUSES = ("ok", "unsupported", "error", "missing")  # the others are what the near side sees from outside
+MAX_RESULT = 1 << 31  # bytes of one array in an answer
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One call that a backend is asked to make.
+
+    Parameters
+    ----------
+    op : str
+        The method's name, e.g. ``"conv2d"``.
+    arrays : tuple of ndarray
+        The positional arguments. A third array of ``conv2d`` is handed over as the keyword ``bias``.
+    layouts : tuple of str
+        The memory layout of each array on the far side (`layouts.LAYOUTS`); as many as arrays.
+    options : dict
+        The keywords: None, bool, int, float, str, and tuples, lists and dicts (with str keys) of these.
+
+    Examples
+    --------
+    >>> x = np.zeros((1, 4, 4, 1), np.float32)
+    >>> Request("max_pool", (x,), ("C",), {"ksize": (2, 2), "strides": (2, 2)}).op
+    'max_pool'
+    """
+
+    op: str
+    arrays: tuple[Array, ...] = ()
+    layouts: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What came of a call.
+
+    Parameters
+    ----------
+    status : str
+        ``ok`` (it returned), ``unsupported``, ``error`` (it raised), ``missing`` (no such method), ``crash`` (its
+        process died or wrote something that is not an answer) or ``hang`` (no answer in time).
+    arrays : tuple of ndarray
+        The results, when all of them are arrays of a dtype of the protocol.
+    error : str or None
+        ``"ValueError: text"``, the reason of ``unsupported``, or how the process ended.
+    what : str or None
+        The type of what was returned where arrays were expected, e.g. ``"list"``.
+    mutated : tuple of int
+        Indices of arrays that the call changed: a bit of them, their shape, or the bytes between and around them.
+    aliases : tuple of int
+        Indices of arrays that a result shares memory with.
+    stderr : str
+        The tail of what was written to stderr (crash, hang), or where an exception was raised (error).
+    seconds : float
+        Wall time of the method alone.
+
+    Examples
+    --------
+    >>> Answer("error", error="ValueError: no").status
+    'error'
+    """
+
+    status: str
+    arrays: tuple[Array, ...] = ()
+    error: str | None = None
+    what: str | None = None
+    mutated: tuple[int, ...] = ()
+    aliases: tuple[int, ...] = ()
+    stderr: str = ""
+    seconds: float = 0.0
+
+
+def pack(value: Any) -> Any:
+    """Turn an option into plain JSON; what JSON lacks is tagged: ``{"tuple": []}``, ``{"dict": {}}``, ``{"float": ""}``
+
+    Examples
+    --------
+    >>> pack(((1, 2), "SAME"))
+    {'tuple': [{'tuple': [1, 2]}, 'SAME']}
+    """
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else {"float": str(float(value))}
+    if isinstance(value, tuple):
+        return {"tuple": [pack(item) for item in value]}
+    if isinstance(value, list):
+        return [pack(item) for item in value]
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        return {"dict": {key: pack(item) for key, item in value.items()}}
+    raise ProtocolError(f"an option of type {type(value).__name__} cannot travel: {value!r:.80}")
+
+
+def unpack(value: Any) -> Any:
+    """Undo `pack`.
+
+    Examples
+    --------
+    >>> unpack(pack({"pad": ((0, 1), (2, 3))}))
+    {'pad': ((0, 1), (2, 3))}
+    """
+    if isinstance(value, list):
+        return [unpack(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    match value:
+        case {"tuple": list(items), **rest} if not rest:
+            return tuple(unpack(item) for item in items)
+        case {"dict": dict(items), **rest} if not rest:
+            return {key: unpack(item) for key, item in items.items()}
+        case {"float": ("nan" | "inf" | "-inf") as text, **rest} if not rest:
+            return float(text)
+    raise ProtocolError(f"an option with an unknown tag: {value!r:.80}")
+
+
+def request_frame(request: Request, serial: int) -> list[memoryview]:
+    """Frame of kind ``call``; its serial number comes back with the answer.
+
+    Examples
+    --------
+    >>> decode(b"".join(request_frame(Request("conv2d"), 3))).header["serial"]
+    3
+    """
+    if len(request.layouts) != len(request.arrays):
+        raise ProtocolError(f"{len(request.arrays)} arrays and {len(request.layouts)} layouts")
+    header = {"kind": "call", "serial": serial, "op": request.op, "layouts": list(request.layouts)}
+    return encode({**header, "options": pack(request.options)["dict"]}, request.arrays)
+
+
+def request_from(frame: Frame) -> Request:
+    """Undo `request_frame`.
+
+    Raises
+    ------
+    ProtocolError
+        A field is missing or of a wrong type.
+    MissingDtypeError
+        An array's dtype is not known to this interpreter.
+
+    Examples
+    --------
+    >>> request_from(decode(b"".join(request_frame(Request("conv2d", (), (), {"padding": "SAME"}), 0)))).options
+    {'padding': 'SAME'}
+    """
+    match frame.header:
+        case {"kind": "call", "op": str(op), "layouts": list(layouts), "options": dict(options)}:
+            if len(layouts) == len(frame.header["arrays"]) and all(isinstance(name, str) for name in layouts):
+                unpacked = {key: unpack(value) for key, value in options.items()}
+                return Request(op, frame.arrays(), tuple(layouts), unpacked)
+    raise ProtocolError(f"not a call: {frame.header!r:.120}")
+
+
+def answer_frame(answer: Answer, serial: int) -> list[memoryview]:
+    """Frame of kind ``answer``.
+
+    Examples
+    --------
+    >>> decode(b"".join(answer_frame(Answer("missing"), 1))).header["status"]
+    'missing'
+    """
+    names = ("status", "error", "what", "mutated", "aliases", "stderr", "seconds")
+    header = {name: getattr(answer, name) for name in names}
+    return encode({"kind": "answer", "serial": serial, **header}, answer.arrays)
+
+
+def answer_from(frame: Frame, serial: int, inputs: int) -> Answer:
+    """Undo `answer_frame` for the call of this serial number, which had so many input arrays.
+
+    Raises
+    ------
+    ProtocolError
+        It answers another call, or a field is missing or of a wrong type.
+
+    Examples
+    --------
+    >>> answer_from(decode(b"".join(answer_frame(Answer("ok", mutated=(1,)), 5))), 5, 2).mutated
+    (1,)
+    """
+    header = frame.header
+    if header["kind"] != "answer" or header.get("serial") != serial:
+        raise ProtocolError(f"not the answer to call {serial}: {header!r:.120}")
+    status, seconds = header.get("status"), header.get("seconds", 0.0)
+    if status not in SENT_STATUSES or type(seconds) not in (int, float):
+        raise ProtocolError(f"an answer with status {status!r:.40} and seconds {seconds!r:.40}")
+    texts = {name: header.get(name) for name in ("error", "what", "stderr")}
+    if not all(text is None or isinstance(text, str) for text in texts.values()):
+        raise ProtocolError("an answer whose error, what or stderr is not text")
+    try:
+        arrays, what = frame.arrays(), texts["what"]
+    except MissingDtypeError:  # the far side has ml_dtypes and this one has not
+        arrays, what = (), "ndarray of bfloat16 (unknown here without ml_dtypes)"
+    mutated, aliases = (_indices(header.get(name, []), inputs) for name in ("mutated", "aliases"))
+    return Answer(status, arrays, texts["error"], what, mutated, aliases, texts["stderr"] or "", float(seconds))
+
+
+def _indices(value: Any, inputs: int) -> tuple[int, ...]:
+    if not isinstance(value, Sequence) or not all(type(i) is int and 0 <= i < inputs for i in value):
+        raise ProtocolError(f"not indices of {inputs} input arrays: {value!r:.80}")
+    return tuple(value)
