@@ -1,0 +1,308 @@
+"""Max pooling, the fast form: NumPy arrays, one axis after the other.
+
+May import NumPy and this folder's `arguments`, `geometry` and `blocks`. A maximum over a window is the maximum over its
+rows of the maxima along each row, so the work grows with kh + kw and not with kh kw; the first maximum in row-major order
+is likewise the first in the first row that holds it. No arithmetic is done, so every type is exact.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import arguments, geometry
+from .arguments import Array
+from .blocks import Block, outputs
+from .geometry import Window
+
+# Bytes of input a block of outputs reads: what stays in the cache from one axis to the other.
+_READ = 1 << 19
+# Elements of a block of a gradient that is summed beside its result (16-bit floats).
+_SUMS = 1 << 21
+
+
+def max_pool(x: Array, *, ksize: object, strides: object, padding: object, dilations: object = 1) -> Array:
+    """Take the maximum of every window, channel by channel.
+
+    Parameters
+    ----------
+    x : ndarray [n, h, w, channels]
+        float64, float32, float16, bfloat16 or an integer type of 8 to 64 bits.
+    ksize, strides, dilations : int, pair or 4-vector [1, h, w, 1]
+        Taps of a window, pixels from window to window, pixels from tap to tap.
+    padding : str or ((top, bottom), (left, right))
+        "SAME", "VALID" or "SAME_LOWER" in any case, or pixels a side. Padding is never the maximum.
+
+    Returns
+    -------
+    ndarray [n, output h, output w, channels]
+        In the type of x. NaN wins over everything; a window without a tap on the image gives -inf or the lowest integer.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A bad argument, named, before any work.
+
+    Examples
+    --------
+    >>> x = -np.arange(9, dtype=np.int8).reshape(1, 3, 3, 1)
+    >>> max_pool(x, ksize=2, strides=2, padding="SAME")[0, :, :, 0]
+    array([[ 0, -2],
+           [-6, -8]], dtype=int8)
+    """
+    x = arguments.image(x)
+    return forward(x, _window(x, ksize, strides, padding, dilations))
+
+
+def max_pool_with_argmax(
+    x: Array, *, ksize: object, strides: object, padding: object, dilations: object = 1
+) -> tuple[Array, Array]:
+    """Maxima as `max_pool` gives them, and where they are.
+
+    Parameters
+    ----------
+    x, ksize, strides, padding, dilations
+        As in `max_pool`.
+
+    Returns
+    -------
+    y : ndarray
+        As `max_pool`.
+    argmax : ndarray of int64, in the shape of y
+        (row * width + column) * channels + channel of the first maximum (or the first NaN) in row-major order; -1 where the
+        window has no tap on the image. The batch item is not counted in.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A bad argument, named, before any work.
+
+    Examples
+    --------
+    >>> x = np.array([[3.0, 7.0], [7.0, 1.0]]).reshape(1, 2, 2, 1)
+    >>> max_pool_with_argmax(x, ksize=2, strides=2, padding="VALID")[1].item()
+    1
+    """
+    x = arguments.image(x)
+    window = _window(x, ksize, strides, padding, dilations)
+    arguments.result_shape((x.shape[0], *window.output, x.shape[3]), 8)
+    return forward(x, window), argmax(x, window)
+
+
+def max_pool_vjp(
+    x: Array, dy: Array, *, ksize: object, strides: object, padding: object, dilations: object = 1
+) -> Array:
+    """Gradient of sum(dy * max_pool(x)) with respect to x: each window's dy goes to its first maximum.
+
+    Parameters
+    ----------
+    x, ksize, strides, padding, dilations
+        As in `max_pool`.
+    dy : ndarray [n, output h, output w, channels]
+        In the type of x.
+
+    Returns
+    -------
+    ndarray
+        In the shape and type of x. Overlapping windows add up, in float32 or wider; windows without a tap send nothing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A bad argument, named, before any work.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, 5.0, 5.0]).reshape(1, 1, 3, 1)
+    >>> max_pool_vjp(x, np.ones((1, 1, 2, 1)), ksize=(1, 2), strides=1, padding="VALID").ravel()
+    array([0., 2., 0.])
+    """
+    x = arguments.image(x)
+    window = _window(x, ksize, strides, padding, dilations)
+    shape = arguments.result_shape((x.shape[0], *window.output, x.shape[3]), x.itemsize)
+    return gradient(x, arguments.gradient(dy, shape, x.dtype), window)
+
+
+def _window(x: Array, ksize: object, strides: object, padding: object, dilations: object) -> Window:
+    kernel = arguments.pair("ksize", ksize)
+    return geometry.resolve(x.shape[1:3], kernel, strides=strides, padding=padding, dilations=dilations, ksize="ksize")
+
+
+def lowest(dtype: np.dtype[Any]) -> Any:
+    """The maximum of no element: -inf, or the lowest integer."""
+    return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
+
+
+class _Run(NamedTuple):
+    """One tap along one axis: the pixels it reads, and the outputs first .. last - 1 that it belongs to."""
+
+    tap: int
+    pixels: slice
+    first: int
+    last: int
+
+
+def _runs(window: Window, axis: int, size: int, low: int, high: int) -> list[_Run]:
+    """The taps of an axis that lie on the image for some of the outputs low .. high - 1, first to last."""
+    stride, dilation, before = (
+        window.strides[axis],
+        window.dilations[axis],
+        window.pads[axis][0] - low * window.strides[axis],
+    )
+    found = []
+    for tap in geometry.valid_taps(size, window.kernel[axis], stride, dilation, before, high - low):
+        first, last = geometry.valid_outputs(tap, size, stride, dilation, before, high - low)
+        if first < last:
+            start = first * stride + tap * dilation - before
+            found.append(_Run(tap, slice(start, start + (last - first - 1) * stride + 1, stride), first, last))
+    return found
+
+
+def _blocks(x: Array, window: Window) -> list[Block]:
+    """Blocks of outputs that read about as much as a cache holds."""
+    (height, width), read = window.output, x.shape[1] * x.shape[2]
+    per_output = -(-read // max(1, height * width)) * x.shape[3] * max(4, x.itemsize)
+    return list(outputs(x.shape[0], height, width, max(1, _READ // max(1, per_output))))
+
+
+def forward(x: Array, window: Window) -> Array:
+    """`max_pool` for arguments that are known to be good, in any real dtype."""
+    shape = arguments.result_shape((x.shape[0], *window.output, x.shape[3]), x.itemsize)
+    y = np.empty(shape, x.dtype)
+    if not y.size:
+        return y
+    # NumPy compares 16-bit floats one by one; in float32 (which holds them all) it takes the vector unit.
+    dtype = arguments.accumulator(x.dtype)
+    with np.errstate(all="ignore"):
+        for block in _blocks(x, window):
+            n0, n1, r0, r1, c0, c1 = block
+            rows, columns = _runs(window, 0, x.shape[1], r0, r1), _runs(window, 1, x.shape[2], c0, c1)
+            target = y[n0:n1, r0:r1, c0:c1]
+            if not (rows and columns):
+                target[...] = lowest(x.dtype)
+                continue
+            base = min(run.pixels.start for run in columns)
+            end = max(run.pixels.stop for run in columns)
+            columns = [run._replace(pixels=_moved(run.pixels, -base)) for run in columns]
+            part = x[n0:n1, :, base:end]
+            over_rows = _maximum(part, rows, 1, np.empty((n1 - n0, r1 - r0, end - base, x.shape[3]), dtype))
+            out = target if dtype == x.dtype else np.empty(target.shape, dtype)
+            _maximum(over_rows, columns, 2, out)
+            if out is not target:
+                target[...] = out
+    return y
+
+
+def _moved(pixels: slice, by: int) -> slice:
+    return slice(pixels.start + by, pixels.stop + by, pixels.step)
+
+
+def _maximum(x: Array, runs: list[_Run], axis: int, out: Array) -> Array:
+    """Fill out with the maxima of x over the taps of one axis (1 or 2)."""
+
+    def along(array: Array, cut: slice) -> Array:
+        return array[:, cut] if axis == 1 else array[:, :, cut]
+
+    length = out.shape[axis]
+    whole = [run for run in runs if (run.first, run.last) == (0, length)]
+    some = [run for run in runs if (run.first, run.last) != (0, length)]
+    if not whole:
+        out.fill(lowest(out.dtype))
+    elif len(whole) == 1:
+        out[...] = along(x, whole[0].pixels)
+    else:
+        np.maximum(along(x, whole[0].pixels), along(x, whole[1].pixels), out=out)
+        for run in whole[2:]:
+            np.maximum(out, along(x, run.pixels), out=out)
+    for run in some:
+        part = along(out, slice(run.first, run.last))
+        np.maximum(part, along(x, run.pixels), out=part)
+    return out
+
+
+def argmax(x: Array, window: Window) -> Array:
+    """Flat index (row * width + column) * channels + channel of each window's first maximum; -1 where it has no tap."""
+    found = np.empty((x.shape[0], *window.output, x.shape[3]), np.int64)
+    if found.size:
+        for block in _blocks(x, window):
+            place = found[block.n0 : block.n1, block.r0 : block.r1, block.c0 : block.c1]
+            place[...] = _block_argmax(x[block.n0 : block.n1], window, block)
+    return found
+
+
+def _block_argmax(x: Array, window: Window, block: Block) -> Array:
+    """`argmax` of a block of outputs of the images x."""
+    _, height, width, channels = x.shape
+    rows, columns = _runs(window, 0, height, block.r0, block.r1), _runs(window, 1, width, block.c0, block.c1)
+    outputs_ = (x.shape[0], block.r1 - block.r0, block.c1 - block.c0, channels)
+    best = np.full(outputs_, -1, np.int64)
+    if not (rows and columns):
+        return best
+    top = min(run.pixels.start for run in rows)
+    bottom = max(run.pixels.stop for run in rows)
+    rows = [run._replace(pixels=_moved(run.pixels, -top)) for run in rows]
+    part = x[:, top:bottom].astype(arguments.accumulator(x.dtype), copy=False)
+    # along each row: its maximum in every column of windows, and at which pixel
+    shape = (part.shape[0], part.shape[1], outputs_[2], channels)
+    value, column = np.zeros(shape, part.dtype), np.full(shape, -1, np.int64)
+    for run in columns:
+        pixel = np.arange(width)[run.pixels][:, None]
+        cut = np.s_[:, :, run.first : run.last]
+        _take_better(value[cut], column[cut], part[:, :, run.pixels], np.broadcast_to(pixel, value[cut].shape))
+    # then over the rows of the window
+    top_value = np.zeros(outputs_, part.dtype)
+    for run in rows:
+        row = np.arange(top, bottom)[run.pixels][:, None, None]
+        at = column[:, run.pixels]
+        where = np.where(at < 0, -1, row * width + at)
+        cut = np.s_[:, run.first : run.last]
+        _take_better(top_value[cut], best[cut], value[:, run.pixels], where)
+    return np.where(best < 0, -1, best * channels + np.arange(channels))
+
+
+def _take_better(value: Array, at: Array, other: Array, other_at: Array) -> None:
+    """Replace (value, at) by (other, other_at) where that is greater, or NaN before any NaN, or the first (at < 0)."""
+    better = (at < 0) | (other > value)
+    if other.dtype.kind == "f":
+        better |= (other != other) & (value == value)  # noqa: PLR0124 - NaN alone differs from itself
+    better &= other_at >= 0
+    np.copyto(value, other, where=better)
+    np.copyto(at, other_at, where=better)
+
+
+def gradient(x: Array, dy: Array, window: Window) -> Array:
+    """Gradient of the input: dy of each window added at its first maximum."""
+    dx = np.zeros(x.shape, dy.dtype)
+    if not (dx.size and dy.size):
+        return dx
+    sums_dtype = arguments.accumulator(dy.dtype)
+    narrow = sums_dtype != dy.dtype
+    with np.errstate(all="ignore"):
+        for n0, n1, i0, i1, r0, r1 in _gradient_blocks(x.shape, window):
+            block = Block(n0, n1, r0, r1, 0, window.output[1])
+            at = _block_argmax(x[n0:n1], window, block)
+            given = dy[n0:n1, r0:r1]
+            row = prod(x.shape[2:])
+            sums = np.zeros((n1 - n0, i1 - i0, *x.shape[2:]), sums_dtype) if narrow else dx[n0:n1, i0:i1]
+            keep = (at >= i0 * row) & (at < i1 * row)
+            offset = (np.arange(n1 - n0) * (i1 - i0) - i0)[:, None, None, None] * row
+            np.add.at(sums.reshape(-1), (at + offset)[keep], given[keep].astype(sums_dtype, copy=False))
+            if narrow:
+                dx[n0:n1, i0:i1] = sums
+    return dx
+
+
+def _gradient_blocks(shape: tuple[int, ...], window: Window) -> list[tuple[int, int, int, int, int, int]]:
+    """Images n0:n1 and rows i0:i1 of the input, with the rows r0:r1 of windows that reach them."""
+    batch, height, width, channels = shape
+    stride, before = window.strides[0], window.pads[0][0]
+    span = geometry.effective_kernel(window.kernel[0], window.dilations[0])
+    found = []
+    for n0, n1, i0, i1, _, _ in outputs(batch, height, 1, max(1, _SUMS // max(1, width * channels))):
+        r0 = max(0, -((span - 1 - before - i0) // stride))
+        r1 = min(window.output[0], (i1 - 1 + before) // stride + 1)
+        if r0 < r1:
+            found.append((n0, n1, i0, i1, r0, r1))
+    return found
