@@ -12,7 +12,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import json
+import os
+import subprocess
 import sys
+import time
 import zlib
 from dataclasses import dataclass
 from importlib import metadata
@@ -22,7 +26,7 @@ from typing import Any, NamedTuple
 
 from .backend import METHODS, BackendError, BackendImportError, UnknownBackend, missing_methods
 
-__all__ = ["BUILT_IN", "GROUP", "BackendName", "load", "parse"]
+__all__ = ["BUILT_IN", "GROUP", "BackendName", "Device", "Found", "found", "load", "parse"]
 
 #: The entry-point group in which other distributions offer backends.
 GROUP = "convspec.backends"
@@ -46,7 +50,7 @@ BUILT_IN = {
         "convspec.adapters.tensorflow_backend",
         "TensorflowBackend",
         ("cpu", "gpu"),
-        ("eager",),
+        ("eager", "onednn", "eigen"),
         ("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-intel", "tensorflow-macos"),
     ),
 }
@@ -147,6 +151,103 @@ def load(text: str) -> Any:
         module = _import_file(name) if name.kind == "file" else _import_module(name)
         found = _lookup(module, name)
     return _instantiate(found, text)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of a built-in backend; ``available`` is None where it could not be told, and ``how`` says why."""
+
+    name: str
+    available: bool | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """A backend that can be named: its package's ``version``, or ``why_not``; its devices and modes.
+
+    ``kind`` is ``"built-in"`` or ``"entry point"``; an entry point's ``why_not`` is not known before it is loaded.
+    """
+
+    name: str
+    kind: str
+    version: str | None
+    why_not: str | None
+    devices: tuple[Device, ...] = ()
+    modes: tuple[str, ...] = ()
+
+
+def found(timeout: float = 60.0) -> list[Found]:
+    """List the backends that have a name here: the built-in ones, then the entry points.
+
+    No framework is imported in this process: versions are read from the packages' metadata, and each framework is
+    asked for its devices in a process of its own, all at the same time.
+
+    Parameters
+    ----------
+    timeout
+        Seconds after which a framework that has not answered is given up.
+
+    Examples
+    --------
+    >>> found()[0].name  # doctest: +SKIP
+    'numpy'
+    """
+    probes = {name: _start_probe(entry) for name, entry in BUILT_IN.items() if entry.devices and _importable(name)}
+    deadline = time.monotonic() + timeout
+    backends = []
+    for name, entry in BUILT_IN.items():
+        version = _version(entry.packages)
+        why_not: str | None = None
+        devices: tuple[Device, ...] = ()
+        if name in probes:
+            why_not, devices = _finish_probe(probes[name], entry, deadline - time.monotonic())
+        elif entry.devices:
+            why_not = f"the package {name} is not installed: pip install 'convspec[{name}]'"
+        backends.append(Found(name, "built-in", version, why_not, devices, entry.modes))
+    for point in sorted(metadata.entry_points(group=GROUP)):
+        if point.name not in BUILT_IN:
+            backends.append(Found(point.name, "entry point", point.dist.version if point.dist else None, None))
+    return backends
+
+
+# What a probe runs. The mark tells its answer from whatever a framework prints.
+_MARK = "convspec-devices:"
+_PROBE = f"import importlib, json, sys; print('\\n{_MARK}' + json.dumps(importlib.import_module(sys.argv[1]).probe()))"
+
+
+def _start_probe(entry: BuiltIn) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-c", _PROBE, entry.module]
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _finish_probe(
+    probe: subprocess.Popen[str], entry: BuiltIn, seconds: float
+) -> tuple[str | None, tuple[Device, ...]]:
+    try:
+        output, errors = probe.communicate(timeout=max(seconds, 0.1))
+    except subprocess.TimeoutExpired:
+        probe.kill()
+        probe.communicate()
+        how = "its package did not import in the time given"
+        return None, tuple(Device(name, None, how) for name in entry.devices)
+    answers = [line.removeprefix(_MARK) for line in output.splitlines() if line.startswith(_MARK)]
+    if probe.returncode == 0 and answers:
+        return None, tuple(Device(name, available, how) for name, available, how in json.loads(answers[-1]))
+    lines = [line for line in errors.splitlines() if line.strip()]
+    return f"it does not import: {lines[-1] if lines else f'exit status {probe.returncode}'}", ()
+
+
+def _version(packages: tuple[str, ...]) -> str | None:
+    for package in packages:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def last_line(error: BaseException) -> str:

@@ -1,0 +1,86 @@
+"""The reference as two backends: ``numpy`` (the fast form) and ``numpy:definition`` (the literal sums and maxima).
+
+They are judged as any other backend is, which is how a fault of the fast form would show.
+
+It may import `convspec.reference`, which is imported when a `NumpyBackend` is created.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+
+from .backend import Array, Padding, Pair
+
+__all__ = ["NumpyBackend"]
+
+
+class NumpyBackend:
+    """The reference, in one of its two forms.
+
+    Parameters
+    ----------
+    mode
+        ``"fast"`` or ``"definition"``.
+
+    Examples
+    --------
+    >>> NumpyBackend("definition").name
+    'numpy:definition'
+    """
+
+    def __init__(self, mode: str = "fast") -> None:
+        module = "convspec.reference.definition" if mode == "definition" else "convspec.reference"
+        self._form = importlib.import_module(module)
+        self.name = "numpy" if mode == "fast" else f"numpy:{mode}"
+        self.mode = mode
+        self.version = np.__version__
+        self.device = "cpu"
+
+    def conv2d(
+        self,
+        x: Array,
+        w: Array,
+        *,
+        strides: Pair,
+        padding: Padding,
+        dilations: Pair,
+        groups: int,
+        bias: Array | None = None,
+    ) -> Array:
+        """Return ``conv2d`` of this form."""
+        y: Array = self._form.conv2d(
+            x, w, strides=strides, padding=padding, dilations=dilations, groups=groups, bias=bias
+        )
+        return y
+
+    def conv2d_vjp(
+        self, x: Array, w: Array, dy: Array, *, strides: Pair, padding: Padding, dilations: Pair, groups: int
+    ) -> tuple[Array, Array]:
+        """Return ``conv2d_vjp`` of this form."""
+        gradients: tuple[Array, Array] = self._form.conv2d_vjp(
+            x, w, dy, strides=strides, padding=padding, dilations=dilations, groups=groups
+        )
+        return gradients
+
+    def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
+        """Return ``max_pool`` of this form."""
+        y: Array = self._form.max_pool(x, ksize=ksize, strides=strides, padding=padding, dilations=dilations)
+        return y
+
+    def max_pool_vjp(
+        self, x: Array, dy: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
+    ) -> Array:
+        """Return ``max_pool_vjp`` of this form."""
+        dx: Array = self._form.max_pool_vjp(x, dy, ksize=ksize, strides=strides, padding=padding, dilations=dilations)
+        return dx
+
+    def max_pool_with_argmax(
+        self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
+    ) -> tuple[Array, Array]:
+        """Return ``max_pool_with_argmax`` of this form."""
+        answer: tuple[Array, Array] = self._form.max_pool_with_argmax(
+            x, ksize=ksize, strides=strides, padding=padding, dilations=dilations
+        )
+        return answer

@@ -1,0 +1,239 @@
+"""TensorFlow: ``tf.nn`` in eager mode, NHWC, gradients by its own ``GradientTape``.
+
+SAME, VALID and explicit pads are TensorFlow's own; SAME_LOWER, which it has no name for, goes in as explicit pads.
+Nothing is checked here that TensorFlow could check itself, and a crash of its is left to be one.
+
+It may import `padding` and `backend`; TensorFlow is imported when a `TensorflowBackend` is created.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .backend import Array, BackendImportError, Contract, DeviceUnavailable, Padding, Pair, Unsupported
+from .padding import pads_of
+
+__all__ = ["TensorflowBackend", "devices", "probe"]
+
+Tensor = Any  # TensorFlow is not there to be asked for its types
+
+# What TensorFlow says of itself as not offered, in its own words, and where its documentation says the same of
+# arguments that its error does not put so. Any other exception of TensorFlow's is passed on as it is.
+_NOT_OFFERED = (
+    "do not yet support dilation rates larger than 1",  # conv2d gradients on the CPU
+    "Gradients for grouped convolutions are not supported on CPU",
+    "grouped convolutions for now",  # "... conv implementation does not support grouped convolutions for now"
+    "is not implemented for `dilation_rate` > 1",  # tf.nn.pool, SAME
+    "not supported in conjunction with `dilation_rate > 1`",  # tf.nn.pool, strides
+    "needs to be smaller than the window size",  # tf.nn.max_pool2d: explicit pads are bounded by the window
+    "Value for attr 'T' of",  # the types that an operation's documentation lists
+)
+
+# oneDNN's kernels and Eigen's are two implementations with different faults, and which of them runs depends on the
+# CPU unless this variable says; TensorFlow reads it once, when it is imported.
+_ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
+
+def devices(tf: Any) -> list[tuple[str, bool, str]]:
+    """List the devices of ``tf`` (the module): name, whether it is there, and how that was detected.
+
+    Examples
+    --------
+    >>> import types
+    >>> config = types.SimpleNamespace(list_physical_devices=lambda kind: [])
+    >>> test = types.SimpleNamespace(is_built_with_cuda=lambda: False)
+    >>> devices(types.SimpleNamespace(__version__="0", config=config, test=test))[1]
+    ('gpu', False, "tf.config.list_physical_devices('GPU') is empty in TensorFlow 0, built without CUDA")
+    """
+    found = tf.config.list_physical_devices("GPU")
+    built = "with" if tf.test.is_built_with_cuda() else "without"
+    how = f"tf.config.list_physical_devices('GPU') is empty in TensorFlow {tf.__version__}, built {built} CUDA"
+    if found:
+        how = str(tf.config.experimental.get_device_details(found[0]).get("device_name", found[0].name))
+    return [("cpu", True, f"TensorFlow {tf.__version__}"), ("gpu", bool(found), how)]
+
+
+def probe() -> list[tuple[str, bool, str]]:
+    """Import TensorFlow and list its `devices`."""
+    return devices(_tensorflow("eager"))
+
+
+class TensorflowBackend:
+    """TensorFlow on one device.
+
+    The code for ``"gpu"`` has not been run on such a device yet.
+
+    Parameters
+    ----------
+    device
+        ``"cpu"`` or ``"gpu"``.
+    mode
+        ``"eager"``: with the CPU kernels that TensorFlow chooses by itself; ``"onednn"`` and ``"eigen"``: eager too,
+        with oneDNN's kernels switched on or off (the environment variable ``TF_ENABLE_ONEDNN_OPTS``).
+
+    Raises
+    ------
+    ImportError
+        TensorFlow is not installed, or does not load.
+    BackendImportError
+        TensorFlow has been imported in this process already, with the other kernels.
+    DeviceUnavailable
+        The device is not there.
+    """
+
+    name = "tensorflow"
+
+    def __init__(self, device: str = "cpu", mode: str = "eager") -> None:
+        self._tf = tf = _tensorflow(mode)
+        self.mode = mode
+        self.version = tf.__version__
+        available, how = {name: rest for name, *rest in devices(tf)}[device]
+        if not available:
+            raise DeviceUnavailable(f"tensorflow:{device}: no {device.upper()} device: {how}")
+        self.device = how if device == "gpu" else device
+        self._place = f"/{device.upper()}:0"
+        # TensorFlow documents that float32 may run in TF32 on a GPU unless this switch, its own, is off.
+        self.contract = Contract(tf32=device == "gpu" and tf.config.experimental.tensor_float_32_execution_enabled())
+
+    def conv2d(
+        self,
+        x: Array,
+        w: Array,
+        *,
+        strides: Pair,
+        padding: Padding,
+        dilations: Pair,
+        groups: int,
+        bias: Array | None = None,
+    ) -> Array:
+        """Run ``tf.nn.conv2d``, and ``tf.nn.bias_add`` where there is a bias."""
+        _check_groups(x, w, groups)
+        with self._answer():
+            y = self._conv2d(self._tensor(x), self._tensor(w), strides, padding, dilations)
+            return _array(y if bias is None else self._tf.nn.bias_add(y, self._tensor(bias)))
+
+    def conv2d_vjp(
+        self, x: Array, w: Array, dy: Array, *, strides: Pair, padding: Padding, dilations: Pair, groups: int
+    ) -> tuple[Array, Array]:
+        """Run ``GradientTape.gradient`` on the very call that `conv2d` makes."""
+        _check_groups(x, w, groups)
+        with self._answer():
+            image, filters = self._tensor(x), self._tensor(w)
+            with self._tape(image, filters) as tape:
+                y = self._conv2d(image, filters, strides, padding, dilations)
+            dx, dw = tape.gradient(y, (image, filters), self._tensor(dy))
+            return _array(dx), _array(dw)
+
+    def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
+        """Run ``tf.nn.max_pool2d``, or ``tf.nn.pool`` where there is a dilation, which the former does not have."""
+        with self._answer():
+            return _array(self._pool(self._tensor(x), ksize, strides, padding, dilations))
+
+    def max_pool_vjp(
+        self, x: Array, dy: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
+    ) -> Array:
+        """Run ``GradientTape.gradient`` on the very call that `max_pool` makes."""
+        with self._answer():
+            image = self._tensor(x)
+            with self._tape(image) as tape:
+                y = self._pool(image, ksize, strides, padding, dilations)
+            return _array(tape.gradient(y, image, self._tensor(dy)))
+
+    def max_pool_with_argmax(
+        self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
+    ) -> tuple[Array, Array]:
+        """Run ``tf.nn.max_pool_with_argmax``, whose flattening is the specification's."""
+        if dilations != (1, 1):
+            raise Unsupported("tf.nn.max_pool_with_argmax has no dilations")
+        if padding == "SAME_LOWER" or not isinstance(padding, str):
+            raise Unsupported("tf.nn.max_pool_with_argmax takes SAME and VALID only, by its documentation")
+        with self._answer():
+            y, argmax = self._tf.nn.max_pool_with_argmax(self._tensor(x), ksize, strides, padding)
+            return _array(y), _array(argmax)
+
+    def _conv2d(self, x: Tensor, w: Tensor, strides: Pair, padding: Padding, dilations: Pair) -> Tensor:
+        own = _own_padding(x.shape[1:3], w.shape[:2], strides, padding, dilations)
+        return self._tf.nn.conv2d(x, w, strides=strides, padding=own, dilations=dilations)
+
+    def _pool(self, x: Tensor, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Tensor:
+        if dilations != (1, 1):
+            if padding == "SAME_LOWER" or not isinstance(padding, str):
+                # It does take a list, and pads with zeros then; but its documentation offers the two names only.
+                raise Unsupported("tf.nn.pool, the one with dilations, takes SAME and VALID only, by its documentation")
+            return self._tf.nn.pool(x, ksize, "MAX", strides=strides, padding=padding, dilations=dilations)
+        own = _own_padding(x.shape[1:3], ksize, strides, padding, dilations)
+        return self._tf.nn.max_pool2d(x, ksize, strides, own)
+
+    def _tensor(self, array: Array) -> Tensor:
+        # A copy in C order: TensorFlow may otherwise share the memory of what the caller owns.
+        return self._tf.constant(np.array(array, order="C", copy=True))
+
+    @contextmanager
+    def _tape(self, *sources: Tensor) -> Iterator[Any]:
+        for source in sources:
+            if not source.dtype.is_floating:
+                raise Unsupported(f"GradientTape watches floating point types only; this is {source.dtype.name}")
+        with self._tf.GradientTape() as tape:
+            tape.watch(sources)
+            yield tape
+
+    @contextmanager
+    def _answer(self) -> Iterator[None]:
+        try:
+            with self._tf.device(self._place):
+                yield
+        except (ValueError, self._tf.errors.OpError) as error:
+            said = " ".join(str(error).split()).partition("}} ")
+            if any(words in str(error) for words in _NOT_OFFERED):
+                raise Unsupported(f"TensorFlow says: {said[2] or said[0]}") from error
+            raise
+
+
+def _array(tensor: Tensor) -> Array:
+    array: Array = tensor.numpy()
+    return array
+
+
+def _own_padding(
+    size: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, padding: Padding, dilations: Pair
+) -> str | list[list[int]]:
+    if isinstance(padding, str) and padding != "SAME_LOWER":
+        return padding
+    pads = pads_of(tuple(size), tuple(kernel), strides, padding, dilations)
+    return [[0, 0], list(pads[0]), list(pads[1]), [0, 0]]
+
+
+def _check_groups(x: Array, w: Array, groups: int) -> None:
+    # tf.nn.conv2d has no argument for groups and reads their number from the shapes, so another number cannot be told
+    # to it. Shapes from which it reads none are its own to refuse.
+    if x.ndim == w.ndim == 4 and w.shape[2] and x.shape[3] and x.shape[3] % w.shape[2] == 0:
+        read = x.shape[3] // w.shape[2]
+        if read != groups:
+            raise ValueError(f"groups is {groups}; tf.nn.conv2d reads {read} from x {x.shape} and w {w.shape}")
+
+
+def _tensorflow(mode: str) -> Any:
+    # Its C++ side logs every refusal that it raises too. Fatal messages, the ones before a crash, are still printed.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if mode != "eager":
+        wanted = "1" if mode == "onednn" else "0"
+        if "tensorflow" in sys.modules and os.environ.get(_ONEDNN) != wanted:
+            raise BackendImportError(
+                f"tensorflow@{mode}: TensorFlow is imported already; set {_ONEDNN}={wanted} before"
+            )
+        os.environ[_ONEDNN] = wanted
+    tf = importlib.import_module("tensorflow")
+    tf.get_logger().setLevel("ERROR")
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # the GPU is in use in this process already, and stays as it was set up
+            break
+    return tf
