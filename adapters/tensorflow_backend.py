@@ -190,10 +190,16 @@ class TensorflowBackend:
             with self._tf.device(self._place):
                 yield
         except (ValueError, self._tf.errors.OpError) as error:
-            said = " ".join(str(error).split()).partition("}} ")
             if any(words in str(error) for words in _NOT_OFFERED):
-                raise Unsupported(f"TensorFlow says: {said[2] or said[0]}") from error
+                raise Unsupported(f"TensorFlow says: {_sentence(str(error))}") from error
             raise
+
+
+def _sentence(message: str) -> str:
+    # Without the node that its C++ side puts before it, and the operation that it puts after it.
+    text = " ".join(message.split())
+    text = text.partition("}} ")[2] if text.startswith("{{") else text
+    return text.partition(" [Op:")[0].partition(" ; NodeDef:")[0]
 
 
 def _array(tensor: Tensor) -> Array:

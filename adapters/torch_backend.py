@@ -1,8 +1,9 @@
 """PyTorch: ``torch.nn.functional`` in its default layout (NCHW, contiguous), gradients by its own autograd.
 
 Where torch has a padding of its own (``"valid"``, ``"same"`` at stride 1, the same number on both sides) its own is
-what runs; SAME at a larger stride, SAME_LOWER and uneven pads are padded first: with zeros for convolution, with the
-identity of the maximum for pooling. Nothing is checked here that torch could check itself.
+what runs. Uneven pads (SAME at a larger stride, SAME_LOWER, explicit ones) are split: torch gets what is the same on
+both sides, the rest is put in before, as zeros for convolution and as the identity of the maximum for pooling.
+Nothing is checked here that torch could check itself.
 
 It may import `padding` and `backend`; torch is imported when a `TorchBackend` is created.
 """
@@ -133,67 +134,54 @@ class TorchBackend:
     ) -> tuple[Array, Array]:
         """Run ``max_pool2d`` with ``return_indices``; torch's ``row * W + column`` becomes the specification's index.
 
-        The index is ``(row * W + column) * C + channel`` of the input, int64; -1 where torch points at a pad.
+        The index is ``(row * W + column) * C + channel`` of the input, int64; -1 where torch points at a pad
+        that was put in before.
         """
-        pads: list[Pair] = [(0, 0), (0, 0)]  # those put in before torch's call; its own indices leave its own pads out
         with self._answer():
-            image = self._nchw(x)
-            y, index = self._pool(image, ksize, strides, padding, dilations, return_indices=True, padded=pads)
-            flat = self._image(index)
+            y, index, first = self._pool_and_index(self._nchw(x), ksize, strides, padding, dilations, indices=True)
+            values, flat = self._image(y), self._image(index)
         height, width, channels = x.shape[1:]
-        padded_width = pads[1][0] + width + pads[1][1]
-        row, column = flat // padded_width - pads[0][0], flat % padded_width - pads[1][0]
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        (top, bottom), (left, right) = first  # torch's indices leave its own pads out, but not those put in before
+        row, column = flat // (left + width + right) - top, flat % (left + width + right) - left
+        # An index beyond the plane is torch's own and is handed on as it is: it is not for us to call it a pad.
+        padded = (row < 0) | ((row >= height) & (row < height + bottom)) | (column < 0) | (column >= width)
         argmax = (row * width + column) * channels + np.arange(channels)
-        return self._image(y), np.where(inside, argmax, -1)
+        return values, np.where(padded, -1, argmax)
 
     def _conv2d(
         self, x: Tensor, w: Tensor, bias: Tensor | None, strides: Pair, padding: Padding, **rest: Any
     ) -> Tensor:
-        own: str | tuple[int, ...]
-        if isinstance(padding, str) and (padding == "SAME_LOWER" or (padding == "SAME" and strides != (1, 1))):
-            pads = pads_of(tuple(x.shape[2:]), tuple(w.shape[2:]), strides, padding, rest["dilation"])
-            x, own = self._pad(x, pads, 0), (0, 0)
-        elif isinstance(padding, str):
-            own = padding.lower()
-        elif all(before == after for before, after in padding):
-            own = tuple(before for before, _ in padding)
+        own: str | Pair
+        if padding in ("SAME", "VALID") and (padding == "VALID" or strides == (1, 1)):
+            own = str(padding).lower()
+        elif isinstance(padding, str) and padding not in ("SAME", "SAME_LOWER"):
+            own = padding  # unknown here: torch is to say so
         else:
-            x, own = self._pad(x, padding, 0), (0, 0)
+            pads = pads_of(tuple(x.shape[2:]), tuple(w.shape[2:]), strides, padding, rest["dilation"])
+            own, first = _split(pads)
+            x = self._pad(x, first, 0)
         return self._functional.conv2d(x, w, bias, stride=strides, padding=own, **rest)
 
-    def _pool(
-        self,
-        x: Tensor,
-        ksize: Pair,
-        strides: Pair,
-        padding: Padding,
-        dilations: Pair,
-        *,
-        return_indices: bool = False,
-        padded: list[Pair] | None = None,
-    ) -> Any:
-        if padding not in ("SAME", "SAME_LOWER", "VALID") and isinstance(padding, str):
-            own: Any = padding  # max_pool2d has no names for paddings: torch is to say so
-        else:
-            pads = pads_of(tuple(x.shape[2:]), ksize, strides, padding, dilations)
-            own = tuple(before for before, _ in pads)
-            # torch takes the same number on both sides, of at most half the kernel.
-            if any(before != after for before, after in pads) or any(
-                2 * p > k for p, k in zip(own, ksize, strict=True)
-            ):
-                x, own = self._pad(x, pads, self._lowest(x)), (0, 0)
-                if padded is not None:
-                    padded[:] = pads
-        return self._functional.max_pool2d(
-            x, ksize, stride=strides, padding=own, dilation=dilations, return_indices=return_indices
+    def _pool(self, x: Tensor, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Tensor:
+        return self._pool_and_index(x, ksize, strides, padding, dilations)[0]
+
+    def _pool_and_index(
+        self, x: Tensor, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair, *, indices: bool = False
+    ) -> tuple[Tensor, Tensor | None, tuple[Pair, Pair]]:
+        own: Any = padding  # max_pool2d has no names for paddings: of one that is unknown here torch is to say so
+        first: tuple[Pair, Pair] = ((0, 0), (0, 0))
+        if not isinstance(padding, str) or padding in ("SAME", "SAME_LOWER", "VALID"):
+            own, first = _split(pads_of(tuple(x.shape[2:]), ksize, strides, padding, dilations), ksize)
+            x = self._pad(x, first, self._lowest(x))
+        answer = self._functional.max_pool2d(
+            x, ksize, stride=strides, padding=own, dilation=dilations, return_indices=indices
         )
+        return (*answer, first) if indices else (answer, None, first)
 
     def _pad(self, x: Tensor, pads: tuple[Pair, Pair], value: float) -> Tensor:
         (top, bottom), (left, right) = pads
-        if min(top, bottom, left, right) < 0:
-            # torch.nn.functional.pad would crop: that is its meaning of a negative pad, and not convolution's.
-            raise ValueError(f"padding is {pads!r}; torch takes no uneven padding, and none can be put in by hand")
+        if top == bottom == left == right == 0:
+            return x
         return self._functional.pad(x, (left, right, top, bottom), value=value)
 
     def _lowest(self, x: Tensor) -> float:
@@ -237,3 +225,15 @@ class TorchBackend:
             if any(words in str(error) for words in _NOT_OFFERED):
                 raise Unsupported(f"torch says: {' '.join(str(error).split())}") from error
             raise
+
+
+def _split(pads: tuple[Pair, Pair], ksize: Pair | None = None) -> tuple[Pair, tuple[Pair, Pair]]:
+    """Divide pads into torch's own, the same on both sides of an axis, and what is put in before.
+
+    ``max_pool2d`` takes half the kernel at most; where more is asked for (``ksize`` is given), all is put in before.
+    """
+    own = [min(sides) for sides in pads]
+    if ksize is not None:
+        own = [pad if 2 * pad <= k else 0 for pad, k in zip(own, ksize, strict=True)]
+    rows, columns = ((sides[0] - pad, sides[1] - pad) for sides, pad in zip(pads, own, strict=True))
+    return (own[0], own[1]), (rows, columns)
