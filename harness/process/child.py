@@ -113,35 +113,38 @@ class Child:
 
     def receive(self, deadline: float) -> Frame:
         """Read a frame; `Silent`, `Died`, or `ProtocolError` when what comes is not one."""
-        prefix = self._read(PREFIX.size, deadline)
-        header_size, body_size = sizes(bytes(prefix))
-        header = bytes(self._read(header_size, deadline))
-        fields = parse(header, body_size)
-        return Frame(fields, self._read(body_size, deadline))
-
-    def _read(self, size: int, deadline: float) -> Bytes:
-        found: Bytes = np.empty(size, np.uint8)
-        into = found.data
-        have = min(size, len(self._buffer))
-        into[:have] = self._buffer[:have]
-        del self._buffer[:have]
+        self._fill(PREFIX.size, deadline)
+        header_size, body_size = sizes(bytes(self._buffer[: PREFIX.size]))
+        start = PREFIX.size + header_size
+        self._fill(start, deadline)
+        fields = parse(bytes(self._buffer[PREFIX.size : start]), body_size)
+        have = min(body_size, len(self._buffer) - start)
+        body: Bytes = np.empty(body_size, np.uint8)
+        into = body.data
+        into[:have] = self._buffer[start : start + have]
+        del self._buffer[: start + have]
         into = into[have:]
-        while into:
-            try:
-                if len(into) >= CHUNK:
-                    count = os.readv(self._from, [into])
-                else:  # a little more than asked for, and the rest kept: one read for a whole small frame
-                    chunk = os.read(self._from, CHUNK)
-                    count = min(len(chunk), len(into))
-                    into[:count] = chunk[:count]
-                    self._buffer += chunk[count:]
-            except BlockingIOError:
-                self._wait(deadline)
-                continue
-            if not count:
+        while into:  # the buffer is empty now, and the rest goes to its place without a detour
+            into = into[self._read_into(into, deadline) :]
+        return Frame(fields, body)
+
+    def _fill(self, size: int, deadline: float) -> None:
+        """Have so many bytes in the buffer; a whole small frame comes in one read."""
+        while len(self._buffer) < size:
+            self._wait(deadline)
+            with contextlib.suppress(BlockingIOError):
+                chunk = os.read(self._from, CHUNK)
+                if not chunk:
+                    raise Died(self.how_it_ended())
+                self._buffer += chunk
+
+    def _read_into(self, into: memoryview, deadline: float) -> int:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                if count := os.readv(self._from, [into]):
+                    return count
                 raise Died(self.how_it_ended())
-            into = into[count:]
-        return found
+            self._wait(deadline)
 
     def _wait(self, deadline: float) -> None:
         """Return when a pipe is ready; look at the process now and then, and whenever it ends."""
@@ -150,7 +153,7 @@ class Child:
             if left <= 0:
                 raise Silent
             events = self._poll.poll(1000 * min(left, LOOK_EVERY))
-            if any(fd in (self._from, self._to) for fd, _ in events):
+            if any(fd != self._pidfd for fd, _ in events):  # a pipe
                 return
             if self.ended():
                 # What it wrote before it ended is still to be read; a pipe that its own children hold open is not.

@@ -22,6 +22,11 @@ DTYPES = (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
 
+# One encoder for all frames: json.dumps builds a new one whenever it is given an option.
+_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+_NAMES = {np.dtype(name): name for name in DTYPES if name != "bfloat16"}
+
 Array = np.ndarray[Any, Any]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -69,7 +74,10 @@ def dtype_name(dtype: np.dtype[Any]) -> str | None:
     >>> dtype_name(np.dtype("float32")), dtype_name(np.dtype(">f4")), dtype_name(np.dtype(object))
     ('float32', None, None)
     """
-    return dtype.name if dtype.name in DTYPES and dtype.isnative and dtype.fields is None else None
+    name = _NAMES.get(dtype)  # a dtype's own `name` is put together anew each time
+    if name is None and dtype.name == "bfloat16":
+        name = _NAMES[dtype] = "bfloat16"
+    return name
 
 
 class Frame(NamedTuple):
@@ -133,7 +141,7 @@ def encode(header: Mapping[str, Any], arrays: Iterable[Array] = ()) -> list[memo
         parts += [raw.data] if raw.size else []
         parts += [memoryview(bytes(gap))] if gap else []
         size += raw.size + gap
-    text = json.dumps({**header, "arrays": entries}, separators=(",", ":"), allow_nan=False).encode("ascii")
+    text = _JSON.encode({**header, "arrays": entries}).encode("ascii")
     if len(text) > MAX_HEADER or size > MAX_BODY:
         raise ProtocolError(f"a frame of {len(text)} + {size} bytes is too large")
     return [memoryview(PREFIX.pack(MAGIC, len(text), size)), memoryview(text), *parts]

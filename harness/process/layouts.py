@@ -4,6 +4,7 @@ Used on the far side, where the memory is that the backend sees. May import the 
 for its types.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ GUARD = 64  # bytes of poison on either side of an "offset" array: a cache line,
 LARGEST_STRIDED = (
     1 << 26
 )  # beyond so many bytes "strided" leaves the leading axes dense: four axes make 16 times as many
+
+SMALL = 1 << 14
 
 
 class Laid(NamedTuple):
@@ -125,8 +128,7 @@ def poison(dtype: np.dtype[Any], count: int) -> Array:
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Bytes]:
     # A view of bytes, not an array that owns its memory: `x.resize(...)` in a backend must not move it under our feet.
-    count = int(np.prod(shape, dtype=np.int64))
-    buffer: Bytes = np.empty(count * dtype.itemsize, np.uint8)
+    buffer: Bytes = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
     return buffer.view(dtype).reshape(shape), buffer
 
 
@@ -148,14 +150,15 @@ def _strided(array: Array) -> tuple[Array, Bytes]:
     dense, buffer = _allocate(tuple(shape), array.dtype)
     dense.reshape(-1)[...] = poison(array.dtype, dense.size)
     # From 1 on, so that poison lies on every side of every element.
-    view = dense[tuple(slice(1, None, 2) if n != m else slice(None) for n, m in zip(shape, array.shape, strict=True))]
+    every = [slice(1, None, 2) if n != m else slice(None) for n, m in zip(shape, array.shape, strict=True)]
+    view = dense[(..., *every)]  # the dots keep an array of rank 0 an array
     view[...] = array
     return view, buffer
 
 
 def _negative(array: Array) -> tuple[Array, Bytes]:
     dense, buffer = _allocate(array.shape, array.dtype)
-    view = dense[(slice(None, None, -1),) * array.ndim]
+    view = dense[(..., *(slice(None, None, -1),) * array.ndim)]
     view[...] = array
     return view, buffer
 
@@ -184,6 +187,8 @@ def _offset(array: Array) -> tuple[Array, Bytes]:
 
 
 def _same_bytes(one: Bytes, two: Bytes) -> bool:
+    if one.size < SMALL:
+        return one.tobytes() == two.tobytes()  # in a microsecond, where NumPy's comparison takes ten
     words = one.size // 8 * 8  # eight at a time; the arrays start where malloc put them, which is aligned
     step = 1 << 20  # in pieces that stay in the cache, up to the first difference
     for start in range(0, words, step):

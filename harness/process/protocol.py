@@ -4,7 +4,6 @@ Told for other languages in ``PROTOCOL.md``. May import the standard library, Nu
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -110,18 +109,18 @@ def pack(value: Any) -> Any:
     >>> pack(((1, 2), "SAME"))
     {'tuple': [{'tuple': [1, 2]}, 'SAME']}
     """
-    if value is None or isinstance(value, (bool, str)):
+    if value is None or type(value) in (bool, str, int):
         return value
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    if isinstance(value, (float, np.floating)):
-        return float(value) if math.isfinite(value) else {"float": str(float(value))}
-    if isinstance(value, tuple):
-        return {"tuple": [pack(item) for item in value]}
-    if isinstance(value, list):
-        return [pack(item) for item in value]
+    if isinstance(value, (tuple, list)):
+        items = [pack(item) for item in value]
+        return {"tuple": items} if isinstance(value, tuple) else items
     if isinstance(value, dict) and all(isinstance(key, str) for key in value):
         return {"dict": {key: pack(item) for key, item in value.items()}}
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else {"float": str(float(value))}
+    for kind, plain in ((np.bool_, bool), ((int, np.integer), int), (str, str)):
+        if isinstance(value, kind):
+            return plain(value)
     raise ProtocolError(f"an option of type {type(value).__name__} cannot travel: {value!r:.80}")
 
 
@@ -137,13 +136,13 @@ def unpack(value: Any) -> Any:
         return [unpack(item) for item in value]
     if not isinstance(value, dict):
         return value
-    match value:
-        case {"tuple": list(items), **rest} if not rest:
-            return tuple(unpack(item) for item in items)
-        case {"dict": dict(items), **rest} if not rest:
-            return {key: unpack(item) for key, item in items.items()}
-        case {"float": ("nan" | "inf" | "-inf") as text, **rest} if not rest:
-            return float(text)
+    tag, inner = next(iter(value.items())) if len(value) == 1 else (None, None)
+    if tag == "tuple" and isinstance(inner, list):
+        return tuple([unpack(item) for item in inner])
+    if tag == "dict" and isinstance(inner, dict):
+        return {key: unpack(item) for key, item in inner.items()}
+    if tag == "float" and inner in ("nan", "inf", "-inf"):
+        return float(inner)
     raise ProtocolError(f"an option with an unknown tag: {value!r:.80}")
 
 
@@ -228,6 +227,6 @@ def answer_from(frame: Frame, serial: int, inputs: int) -> Answer:
 
 
 def _indices(value: Any, inputs: int) -> tuple[int, ...]:
-    if not isinstance(value, Sequence) or not all(type(i) is int and 0 <= i < inputs for i in value):
+    if not isinstance(value, list) or not all(type(i) is int and 0 <= i < inputs for i in value):
         raise ProtocolError(f"not indices of {inputs} input arrays: {value!r:.80}")
     return tuple(value)

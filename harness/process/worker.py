@@ -4,7 +4,6 @@ It runs in interpreters that have only NumPy and a framework. May import the sta
 `convspec.adapters`, `convspec.reference.geometry` and this package.
 """
 
-import contextlib
 import inspect
 import io
 import os
@@ -228,35 +227,34 @@ def accepts_bias(backend: object) -> bool:
 
 
 def foul_free_memory(request: Request) -> None:
-    """Leave poison where the allocator will next look for blocks of the sizes of the inputs and of the output.
+    """Leave poison where the allocator will next look for blocks of the sizes of the results.
 
     A backend that forgets to write some outputs then returns poison, not the right answer that an earlier call left
     there. NumPy keeps up to seven freed blocks of each small size; eight fill that store.
     """
     blocks = []
-    for size in _sizes_of(request):
-        count = 8 if size < 1024 else 2
+    for size in _result_sizes(request):
         if 0 < size <= LARGEST_POISON:
-            blocks += [np.full(size, POISON_BYTE, np.uint8) for _ in range(count)]
+            blocks += [np.empty(size, np.uint8) for _ in range(8 if size < 1024 else 2)]
+    for block in blocks:
+        block.fill(POISON_BYTE)
     del blocks
 
 
-def _sizes_of(request: Request) -> set[int]:
-    sizes_seen = {array.nbytes for array in request.arrays}
-    with contextlib.suppress(Exception):  # invalid arguments have no output: then the inputs' sizes have to do
-        x, options = request.arrays[0], request.options
-        pooling = request.op.startswith("max_pool")
-        kernel = options["ksize"] if pooling else request.arrays[1].shape[:2]
-        window = geometry.resolve(
-            x.shape[1:3],
-            kernel,
-            strides=options["strides"],
-            padding=options["padding"],
-            dilations=options["dilations"],
-        )
-        depth = x.shape[3] if pooling else request.arrays[1].shape[3]
-        sizes_seen.add(x.shape[0] * window.output[0] * window.output[1] * depth * x.itemsize)
-    return sizes_seen
+def _result_sizes(request: Request) -> set[int]:
+    """Bytes of each result: a gradient is as large as its input, an output as geometry says."""
+    arrays, options = request.arrays, request.options
+    if request.op.endswith("_vjp"):
+        return {array.nbytes for array in arrays[:-1]}
+    try:
+        x, pooling = arrays[0], request.op.startswith("max_pool")
+        kernel = options["ksize"] if pooling else arrays[1].shape[:2]
+        names = ("strides", "padding", "dilations")
+        window = geometry.resolve(x.shape[1:3], kernel, **{name: options[name] for name in names})
+        depth = x.shape[3] if pooling else arrays[1].shape[3]
+    except Exception:  # invalid arguments have no output; then the inputs' sizes have to do
+        return {array.nbytes for array in arrays}
+    return {x.shape[0] * window.output[0] * window.output[1] * depth * x.itemsize}
 
 
 # --------------------------------------------------------------------------------------------------- start and end
