@@ -25,7 +25,7 @@ class Mutant:
     kind: str
     what: str
     witness: list[dict[str, Any]]
-    fatal: str | None = None  # "crash" or "hang": the witness must run in a process of its own
+    fatal: str | None = None  # "crash", "hang" or "exit": to be run in a process of its own
 
 
 def mutant(kind, what, *witness, fatal=None):

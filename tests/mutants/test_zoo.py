@@ -24,10 +24,10 @@ def run_apart(name):
     """What becomes of a process that runs a witness: "crash", "hang" or "ok"."""
     text = RUN.format(root=str(Path(__file__).resolve().parents[1]), name=name)
     try:
-        done = subprocess.run([sys.executable, "-c", text], timeout=5, check=False, capture_output=True)
+        done = subprocess.run([sys.executable, "-c", text], timeout=4, check=False, capture_output=True)
     except subprocess.TimeoutExpired:
         return "hang"
-    return "crash" if done.returncode < 0 else f"ok {done.stderr.decode()}"
+    return "crash" if done.returncode < 0 else "exit" if done.returncode == 3 else f"ok {done.stderr.decode()}"
 
 
 @pytest.mark.parametrize("name", [name for name, cls in ZOO.items() if not cls.zoo.fatal])
