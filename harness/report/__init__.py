@@ -1,1 +1,1 @@
-"""."""
+"""How verdicts are told. Sees results, never backends."""

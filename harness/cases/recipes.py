@@ -1,0 +1,357 @@
+"""Data recipes: from a case's shapes, dtype and seed to its arrays.
+
+May import NumPy and this folder. Every recipe gives values that the case's dtype holds exactly. Those marked *exact*
+keep every partial sum of the forward map and of both gradients representable, so that any direct algorithm, in any
+order, must give the same bits; the oracle checks that on the data themselves and falls back to the bound elsewhere.
+The generator is counter-based: the same case gives the same data on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .case import Case
+from .formats import ACCUMULATOR, FORMATS, INTEGERS, dtype_of
+
+Array = npt.NDArray[Any]
+Data = dict[str, Array]
+Recipe = Callable[[Case, np.random.Generator], Data]
+
+RECIPES: dict[str, Recipe] = {}
+
+
+def recipe(name: str) -> Callable[[Recipe], Recipe]:
+    """Enter a function in the list of recipes."""
+
+    def enter(function: Recipe) -> Recipe:
+        RECIPES[name] = function
+        return function
+
+    return enter
+
+
+def arrays(case: Case) -> Data:
+    """The case's arrays by name (x, w, dy, bias as the operation needs), contiguous, in the case's dtype.
+
+    >>> sorted(arrays(Case("conv2d", (1, 3, 4, 1), (2, 2), filters=2)))
+    ['w', 'x']
+    """
+    rng = np.random.Generator(np.random.Philox(key=case.seed))
+    data = RECIPES[case.recipe](case, rng)
+    dtype = dtype_of(case.dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        made = {name: np.ascontiguousarray(data[name].astype(dtype)) for name in names(case)}
+    if case.layout == "broadcast":  # a stride of zero needs an axis along which nothing changes
+        made = {name: np.ascontiguousarray(np.broadcast_to(a[..., :1], a.shape)) for name, a in made.items()}
+    return made
+
+
+def names(case: Case) -> tuple[str, ...]:
+    """Which arrays the operation takes, in order; a bias comes last."""
+    gradient = ("dy",) if case.op.endswith("_vjp") else ()
+    if case.is_convolution:
+        return ("x", "w", *gradient, *(("bias",) if case.bias else ()))
+    return ("x", *gradient)
+
+
+def shapes(case: Case) -> dict[str, tuple[int, ...]]:
+    """The shape of each array that a recipe may have to make."""
+    if case.is_convolution:
+        return {"x": case.x, "w": case.w, "dy": case.y, "bias": (case.filters,)}
+    return {"x": case.x, "dy": case.y}
+
+
+def fan_in(case: Case) -> int:
+    """The most products that one output, dx or dw element can sum."""
+    if not case.is_convolution:
+        return max(case.kernel[0] * case.kernel[1], 1)
+    forward = case.taps + 1
+    if case.op == "conv2d":
+        return forward
+    input_gradient = case.kernel[0] * case.kernel[1] * case.filters // case.groups
+    return max(forward, input_gradient, case.y[0] * case.y[1] * case.y[2])
+
+
+def nonzero(rng: np.random.Generator, amplitude: int, shape: tuple[int, ...]) -> Array:
+    """Integers of -amplitude..amplitude without zero, so that every tap counts."""
+    return rng.integers(1, amplitude + 1, shape) * rng.choice((-1.0, 1.0), shape)
+
+
+def thin(rng: np.random.Generator, values: Array, keep: float) -> Array:
+    """`values` with all but about the fraction `keep` set to zero."""
+    return values if keep >= 1 else values * (rng.random(values.shape) < keep)
+
+
+@recipe("integers")
+def integers(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. Small integers; sums stay within the output's own precision: geometry faults and lost taps, anywhere."""
+    budget = 2 ** FORMATS[case.dtype].precision
+    most = fan_in(case)
+    amplitude = int(np.clip(np.sqrt(budget / most), 1, 9))
+    keep = 0.5 * budget / most if most > budget else 1.0
+    data = {name: nonzero(rng, amplitude, shape) for name, shape in shapes(case).items()}
+    return {name: thin(rng, a, keep) if name != "x" else a for name, a in data.items()}
+
+
+@recipe("powers")
+def powers(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. x is one everywhere, each tap of a filter another power of two: the answer's bits list the taps read."""
+    data = integers(case, rng)
+    limit = FORMATS[case.dtype].precision
+    w = np.zeros((case.taps, case.filters))
+    for column in w.T:
+        chosen = rng.permutation(case.taps)[:limit]
+        column[chosen] = 2.0 ** rng.permutation(len(chosen))
+    return data | {"x": np.ones(case.x), "w": w.reshape(case.w), "dy": np.sign(data["dy"])}
+
+
+@recipe("impulse-x")
+def impulse_x(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. One pixel of each image is one: the answer is the kernel, read back flipped."""
+    data = integers(case, rng)
+    x, w = np.zeros(case.x), np.arange(np.prod(case.w, dtype=int)).reshape(case.w)
+    if x.size:
+        for image in x:
+            image[tuple(rng.integers(0, s) for s in image.shape)] = 1
+    most = 2 ** min(FORMATS[case.dtype].precision, 16) - 1
+    return data | {"x": x, "w": w % most + 1.0}
+
+
+@recipe("impulse-w")
+def impulse_w(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. One tap of each filter is one: the answer is the image, shifted."""
+    data = integers(case, rng)
+    x, w = np.arange(np.prod(case.x, dtype=int)).reshape(case.x), np.zeros((case.taps, case.filters))
+    if case.taps:
+        w[rng.integers(0, case.taps, case.filters), np.arange(case.filters)] = 1
+    most = 2 ** min(FORMATS[case.dtype].precision, 16) - 1
+    return data | {"x": x % most + 1.0, "w": w.reshape(case.w)}
+
+
+#: Bits of the odd integers of recipe `odd`: more than TF32 (11) or bfloat16 (8) keep, and one less than would overflow
+#: the accumulator for a thousand taps. For the narrow types the whole significand.
+ODD_BITS = {"float64": 30, "float32": 14, "float16": 11, "bfloat16": 8}
+
+
+def odd_integers(rng: np.random.Generator, bits: int, shape: tuple[int, ...]) -> Array:
+    """Odd integers of exactly `bits` bits, with random signs."""
+    return (rng.integers(2 ** (bits - 2), 2 ** (bits - 1), shape) * 2 + 1) * rng.choice((-1.0, 1.0), shape)
+
+
+def _odd(case: Case, rng: np.random.Generator, wide: str) -> Data:
+    bits = ODD_BITS[case.dtype]
+    room = 2.0 ** (FORMATS[ACCUMULATOR[case.dtype]].precision - bits)
+    keep = room / fan_in(case) / 2 if fan_in(case) > room else 1.0
+    data: Data = {name: rng.choice((-1.0, 1.0), shape) for name, shape in shapes(case).items()}
+    data = {name: thin(rng, a, keep) for name, a in data.items()}
+    scale = 2.0**-8 if case.dtype == "float16" else 1.0  # so that no sum leaves float16's range
+    return data | {wide: odd_integers(rng, bits, data[wide].shape) * scale}
+
+
+@recipe("odd")
+def odd(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. Wide odd integers in x, signs in w: inputs rounded to TF32 or bfloat16, and narrow accumulators."""
+    return _odd(case, rng, "x")
+
+
+@recipe("odd-w")
+def odd_w(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. The same with the wide integers in the filter."""
+    return _odd(case, rng, "w")
+
+
+@recipe("odd-dy")
+def odd_dy(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. The same with the wide integers in the output gradient."""
+    return _odd(case, rng, "dy")
+
+
+@recipe("cancel")
+def cancel(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. Pairs of channels that cancel, and small ones that stay: what a narrow accumulator would have lost."""
+    data = integers(case, rng)
+    half = case.w[2] // 2
+    big = 2.0 ** min(FORMATS[case.dtype].precision, FORMATS[ACCUMULATOR[case.dtype]].precision - 12)
+    x, w = np.sign(data["x"]), np.sign(data["w"])
+    for group in range(case.groups):
+        first = group * case.w[2]
+        x[..., first : first + half] *= big
+        x[..., first + half : first + 2 * half] = x[..., first : first + half]
+    w[:, :, half : 2 * half] = -w[:, :, :half]
+    return data | {"x": x, "w": w, "dy": np.sign(data["dy"])}
+
+
+def _signed(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float) -> Array:
+    return rng.uniform(low, high, shape) * rng.choice((-1.0, 1.0), shape)
+
+
+@recipe("real")
+def real(case: Case, rng: np.random.Generator) -> Data:
+    """Magnitudes of 0.5..1 with random signs: judged by the bound."""
+    return {name: _signed(rng, shape, 0.5, 1.0) for name, shape in shapes(case).items()}
+
+
+@recipe("positive")
+def positive(case: Case, rng: np.random.Generator) -> Data:
+    """Uniform in (0, 1): the bound with nothing cancelling."""
+    return {name: rng.uniform(0.0, 1.0, shape) for name, shape in shapes(case).items()}
+
+
+@recipe("wide")
+def wide(case: Case, rng: np.random.Generator) -> Data:
+    """Magnitudes over many powers of two: the bound where small and large terms meet."""
+    span = 3 if case.dtype == "float16" else 12
+    scaled = {name: rng.uniform(-span, span, shape) for name, shape in shapes(case).items()}
+    return {name: np.exp2(e) * rng.choice((-1.0, 1.0), e.shape) for name, e in scaled.items()}
+
+
+@recipe("large")
+def large(case: Case, rng: np.random.Generator) -> Data:
+    """Sums just below the largest finite number: they must stay finite, and right."""
+    room = FORMATS[case.dtype].largest / max(fan_in(case), 1) / 2
+    factor = 2.0 ** np.floor(np.log2(room) / 2)
+    data = {name: _signed(rng, shape, 0.5, 1.0) * factor for name, shape in shapes(case).items()}
+    return data | ({"bias": data["bias"] * 0} if "bias" in data else {})
+
+
+@recipe("overflow")
+def overflow(case: Case, rng: np.random.Generator) -> Data:
+    """Sums beyond the output's largest number: infinity is the rounded answer, where the accumulator holds the sum."""
+    data = large(case, rng)
+    return {name: np.abs(a) * (16 if name == "x" else 2) for name, a in data.items()}
+
+
+@recipe("subnormal")
+def subnormal(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. Subnormal x, signs elsewhere: the sums are kept, or flushed to zero."""
+    data: Data = {name: rng.choice((-1.0, 1.0), shape) for name, shape in shapes(case).items()}
+    return data | {"x": nonzero(rng, 7, case.x) * FORMATS[case.dtype].least_subnormal}
+
+
+def _with_one(case: Case, rng: np.random.Generator, name: str, value: float) -> Data:
+    data = dict(RECIPES["integers" if case.is_convolution else "distinct"](case, rng))
+    target = np.array(data[name])
+    if target.size:
+        target.flat[int(rng.integers(0, target.size))] = value
+    return data | {name: target}
+
+
+def _special(target: str, value: float) -> Recipe:
+    def make(case: Case, rng: np.random.Generator) -> Data:
+        return _with_one(case, rng, target, value)
+
+    make.__doc__ = f"Exact elsewhere. One {value} in {target}: its footprint is exactly its receptive field."
+    return make
+
+
+for _target in ("x", "w", "dy"):
+    for _name, _value in (("nan", np.nan), ("inf", np.inf), ("minus-inf", -np.inf)):
+        RECIPES[f"{_name}-in-{_target}"] = _special(_target, _value)
+
+
+@recipe("inf-in-x-zero-w")
+def inf_times_zero_weight(case: Case, rng: np.random.Generator) -> Data:
+    """Infinite pixels under weights of zero: NaN wherever one is read."""
+    data = _with_one(case, rng, "x", np.inf)
+    return data | {"w": np.zeros(case.w)}
+
+
+@recipe("inf-in-w-zero-x")
+def infinite_weight_times_zero(case: Case, rng: np.random.Generator) -> Data:
+    """An infinite weight over pixels of zero: NaN wherever it is used."""
+    data = _with_one(case, rng, "w", np.inf)
+    return data | {"x": np.zeros(case.x)}
+
+
+@recipe("minus-zero")
+def minus_zero(case: Case, rng: np.random.Generator) -> Data:
+    """Zeros of both signs in x: the sum is a zero of some sign."""
+    data = integers(case, rng)
+    return data | {"x": rng.choice((-0.0, 0.0), case.x)}
+
+
+def _pool_data(case: Case, rng: np.random.Generator, x: Array) -> Data:
+    """Pooling data: `x`, and gradients that are distinct small integers where the dtype has room for them."""
+    most = 2 ** (FORMATS[case.dtype].precision if case.dtype in FORMATS else 7) // max(fan_in(case), 1)
+    return {"x": x, "dy": nonzero(rng, int(np.clip(most, 1, 1000)), case.y)}
+
+
+@recipe("distinct")
+def distinct(case: Case, rng: np.random.Generator) -> Data:
+    """Values that all differ (as far as the dtype has so many), of both signs."""
+    count = int(np.prod(case.x))
+    values: Array
+    if case.dtype in INTEGERS:
+        info = np.iinfo(case.dtype)
+        span = min(info.max - info.min, count)
+        high = rng.integers(0, 2)  # near the top or from the bottom: neighbours there differ in the last bit only
+        start = info.max - span if high else info.min
+        values = np.array([start + int(i) % (span + 1) for i in rng.permutation(count)], dtype=case.dtype)
+    else:
+        most = 2 ** (FORMATS[case.dtype].precision + 1) - 1
+        values = rng.permutation(count) % most - float(min(count, most) // 2)
+    return _pool_data(case, rng, values.reshape(case.x))
+
+
+@recipe("negative")
+def negative(case: Case, rng: np.random.Generator) -> Data:
+    """All below zero: a padding of zero would win."""
+    if case.dtype in INTEGERS:
+        info = np.iinfo(case.dtype)
+        values = rng.integers(info.min, min(-1, info.min + 100) if info.min else 3, case.x, dtype=case.dtype)
+        return _pool_data(case, rng, values)
+    return _pool_data(case, rng, -rng.integers(1, 2 ** min(FORMATS[case.dtype].precision, 20), case.x).astype(float))
+
+
+@recipe("ties")
+def ties(case: Case, rng: np.random.Generator) -> Data:
+    """Two values only: most windows have several maxima."""
+    return _pool_data(case, rng, rng.integers(0, 2, case.x).astype(case.dtype if case.dtype in INTEGERS else float))
+
+
+@recipe("constant")
+def constant(case: Case, rng: np.random.Generator) -> Data:
+    """One value everywhere: every window ties."""
+    return _pool_data(case, rng, np.full(case.x, 1))
+
+
+@recipe("all-minus-inf")
+def all_minus_inf(case: Case, rng: np.random.Generator) -> Data:
+    """Minus infinity everywhere."""
+    return _pool_data(case, rng, np.full(case.x, -np.inf))
+
+
+@recipe("some-inf")
+def some_inf(case: Case, rng: np.random.Generator) -> Data:
+    """Infinities of both signs among finite values."""
+    x = distinct(case, rng)["x"].astype(float)
+    return _pool_data(case, rng, np.where(rng.random(case.x) < 0.4, rng.choice((-np.inf, np.inf), case.x), x))
+
+
+@recipe("some-nan")
+def some_nan(case: Case, rng: np.random.Generator) -> Data:
+    """NaN here and there, infinities and finite values between."""
+    x = some_inf(case, rng)["x"]
+    return _pool_data(case, rng, np.where(rng.random(case.x) < 0.25, np.nan, x))
+
+
+@recipe("signed-zeros")
+def signed_zeros(case: Case, rng: np.random.Generator) -> Data:
+    """Zeros of both signs, and nothing else."""
+    return _pool_data(case, rng, rng.choice((-0.0, 0.0), case.x))
+
+
+@recipe("real-pool")
+def real_pool(case: Case, rng: np.random.Generator) -> Data:
+    """Real values and real gradients."""
+    return {"x": _signed(rng, case.x, 0.5, 1.0), "dy": _signed(rng, case.y, 0.5, 1.0)}
+
+
+@recipe("subnormal-pool")
+def subnormal_pool(case: Case, rng: np.random.Generator) -> Data:
+    """Subnormal values of both signs."""
+    return _pool_data(case, rng, nonzero(rng, 7, case.x) * FORMATS[case.dtype].least_subnormal)

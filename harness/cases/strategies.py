@@ -1,0 +1,180 @@
+"""Hypothesis strategies for cases: shapes and attributes biased to where bugs live, never elements.
+
+May import Hypothesis and this folder. Each strategy gives valid cases only. H and W always differ in something, because
+a backend that swaps them would otherwise pass. What is degenerate (empty outputs, empty batches, no channels, windows
+without a tap) is drawn only by the strategies of the clauses about it, so that one fault does not hide another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hypothesis import strategies as st
+
+from convspec.reference import geometry
+
+from .case import Case, Padding, Pair
+
+SEEDS = st.integers(0, 2**20)
+#: Sizes off by one around the widths of vectors and tiles.
+TAILS = (7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65)
+UNIT: tuple[Pair, ...] = ((1, 1),)
+STRIDES: tuple[Pair, ...] = ((1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (2, 3), (3, 2), (4, 2), (1, 5))
+KERNELS: tuple[Pair, ...] = (
+    (1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (2, 3), (3, 2), (1, 3), (4, 4), (4, 2), (3, 5), (5, 5), (1, 7), (6, 3), (7, 7)
+)  # fmt: skip
+DILATIONS: tuple[Pair, ...] = ((2, 1), (1, 2), (2, 2), (3, 1), (2, 3), (1, 4))
+LAYOUTS = ("F", "strided", "negative", "offset", "readonly", "broadcast")
+NAMED = ("SAME", "VALID")
+WIDE = (None, None, None, "h", "w", "cin", "cout", "batch", "kernel")
+
+
+def explicit_pads(kernel: Pair, dilations: Pair) -> st.SearchStrategy[Padding]:
+    """Paddings given per side, up to one less than the effective kernel (more is drawn rarely)."""
+    sides = [st.integers(0, geometry.effective_kernel(k, d)) for k, d in zip(kernel, dilations, strict=True)]
+    return st.tuples(*(st.tuples(side, side) for side in sides))
+
+
+def _axis(draw: Callable[..., int], reach: int, room: int, padded: bool, tail: bool) -> int:
+    """An input size: at least what VALID needs, anything from 1 under SAME, sometimes around a vector's width."""
+    least = 1 if padded else max(reach - room, 1)
+    extra = draw(st.sampled_from(TAILS)) if tail else draw(st.integers(0, 8))
+    return least + extra - (1 if tail and least == 1 else 0)
+
+
+def _spatial(draw: Any, kernel: Pair, dilations: Pair, padding: Padding, wide: str | None) -> tuple[int, int]:
+    reach = [geometry.effective_kernel(k, d) for k, d in zip(kernel, dilations, strict=True)]
+    padded = isinstance(padding, str) and padding != "VALID"
+    rooms = [0, 0] if isinstance(padding, str) else [sum(side) for side in padding]
+    h = _axis(draw, reach[0], rooms[0], padded, wide == "h")
+    w = _axis(draw, reach[1], rooms[1], padded, wide == "w")
+    return (h, w + 1) if h == w else (h, w)
+
+
+@st.composite
+def convolutions(
+    draw: Any,
+    dtype: str,
+    *,
+    op: str = "conv2d",
+    recipes: Sequence[str] = ("integers", "powers", "impulse-x", "impulse-w"),
+    paddings: Sequence[Padding | None] = NAMED,
+    kernels: Sequence[Pair] = KERNELS,
+    strides: Sequence[Pair] = STRIDES,
+    dilations: Sequence[Pair] = UNIT,
+    groups: Sequence[int] = (1,),
+    depthwise: bool = False,
+    layouts: Sequence[str] = ("C",),
+    bias: bool = False,
+    wide: Sequence[str | None] = WIDE,
+    batch: tuple[int, int] = (1, 3),
+    channels: tuple[int, int] = (1, 4),
+    where: Callable[[Case], bool] | None = None,
+) -> Case:
+    """Convolutions with at least one output element. A padding of None means explicit pads."""
+    grown = draw(st.sampled_from(wide))
+    kernel = draw(st.sampled_from(((7, 3), (9, 2), (2, 11), (11, 11)) if grown == "kernel" else kernels))
+    rate = draw(st.sampled_from(dilations))
+    padding = draw(st.sampled_from(paddings))
+    if padding is None:
+        padding = draw(explicit_pads(kernel, rate))
+    size = _spatial(draw, kernel, rate, padding, grown)
+    group = draw(st.sampled_from(groups))
+    small = st.integers(*channels)
+    cin = draw(st.sampled_from(TAILS) if grown == "cin" else small)
+    cout = draw(st.sampled_from(TAILS) if grown == "cout" else small)
+    if depthwise:
+        group, cin, cout = cin, 1, cout
+    case = Case(
+        op,
+        (draw(st.integers(4, 9) if grown == "batch" else st.integers(*batch)), *size, cin * group),
+        kernel,
+        filters=cout * group,
+        strides=draw(st.sampled_from(strides)),
+        padding=padding,
+        dilations=rate,
+        groups=group,
+        bias=bias,
+        dtype=dtype,
+        recipe=draw(st.sampled_from(recipes)),
+        layout=draw(st.sampled_from(layouts)),
+        seed=draw(SEEDS),
+    )
+    return _kept(draw, case, where)
+
+
+@st.composite
+def pools(
+    draw: Any,
+    dtype: str,
+    *,
+    op: str = "max_pool",
+    recipes: Sequence[str] = ("distinct", "negative", "ties"),
+    paddings: Sequence[Padding | None] = NAMED,
+    kernels: Sequence[Pair] = KERNELS[1:],
+    strides: Sequence[Pair] = STRIDES,
+    dilations: Sequence[Pair] = UNIT,
+    layouts: Sequence[str] = ("C",),
+    wide: Sequence[str | None] = (None, None, None, "h", "w", "cin", "batch"),
+    where: Callable[[Case], bool] | None = None,
+) -> Case:
+    """Max pools with at least one output element, each of whose windows has at least one tap."""
+    grown = draw(st.sampled_from(wide))
+    kernel = draw(st.sampled_from(kernels))
+    rate = draw(st.sampled_from(dilations))
+    padding = draw(st.sampled_from(paddings))
+    if padding is None:
+        padding = draw(explicit_pads(kernel, UNIT[0]))
+    size = _spatial(draw, kernel, rate, padding, grown)
+    cin = draw(st.sampled_from(TAILS) if grown == "cin" else st.integers(1, 4))
+    case = Case(
+        op,
+        (draw(st.integers(4, 9) if grown == "batch" else st.integers(1, 3)), *size, cin),
+        kernel,
+        strides=draw(st.sampled_from(strides)),
+        padding=padding,
+        dilations=rate,
+        dtype=dtype,
+        recipe=draw(st.sampled_from(recipes)),
+        layout=draw(st.sampled_from(layouts)),
+        seed=draw(SEEDS),
+    )
+    return _kept(draw, case, lambda c: all_windows_have_taps(c) and (where is None or where(c)))
+
+
+def _kept(draw: Any, case: Case, where: Callable[[Case], bool] | None) -> Case:
+    """The case, if it has an output element and the clause's own condition holds; otherwise the draw is rejected."""
+    from hypothesis import assume  # noqa: PLC0415 - beside its only use
+
+    assume(all(case.window.output) and (where is None or where(case)))
+    return case
+
+
+def all_windows_have_taps(case: Case) -> bool:
+    """Whether every window holds at least one element of the input."""
+    window = case.window
+    for axis in (0, 1):
+        n, start = case.x[1 + axis], -window.pads[axis][0]
+        for output in range(window.output[axis]):
+            first = start + output * window.strides[axis]
+            taps = range(first, first + window.kernel[axis] * window.dilations[axis], window.dilations[axis])
+            if not any(0 <= t < n for t in taps):
+                return False
+    return True
+
+
+def total_padding(case: Case) -> tuple[int, int]:
+    """Padding of both sides together, (vertical, horizontal)."""
+    (top, bottom), (left, right) = case.window.pads
+    return top + bottom, left + right
+
+
+def pads_something(case: Case) -> bool:
+    """Whether any side is padded."""
+    return sum(total_padding(case)) > 0
+
+
+def pads_odd(case: Case) -> bool:
+    """Whether an axis has an odd total padding: the one pixel that has to choose a side."""
+    return any(total % 2 for total in total_padding(case))

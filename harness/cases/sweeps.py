@@ -1,0 +1,66 @@
+"""Deterministic lists of cases: one size at a time around the widths of vectors and tiles, and long sums.
+
+May import this folder only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .case import CONVOLUTIONS, Case
+from .strategies import TAILS
+
+SIZES = tuple(sorted({*range(1, 10), *TAILS}))
+
+
+def tails(dtype: str) -> Iterator[Case]:
+    """One axis at a time through every size, the others small; convolution, its gradients, pooling."""
+    base = Case("conv2d", (1, 3, 4, 3), (2, 3), filters=2, padding="SAME", dtype=dtype)
+    for seed, n in enumerate(SIZES):
+        yield base.but(x=(1, 3, n, 3), seed=seed)
+        yield base.but(x=(1, n, 4, 3), seed=seed)
+        yield base.but(x=(1, 3, 4, n), seed=seed, recipe="odd")
+        yield base.but(filters=n, seed=seed, strides=(1, 2))
+        yield base.but(op="conv2d_vjp", x=(1, 3, n, 3), seed=seed)
+        yield base.but(op="conv2d_vjp", x=(1, 3, 4, n), seed=seed)
+        yield base.but(op="conv2d_vjp", filters=n, seed=seed)
+        pool = Case("max_pool", (1, 3, n, 3), (2, 3), padding="SAME", dtype=dtype, recipe="distinct", seed=seed)
+        yield pool
+        yield pool.but(x=(1, 3, 4, n), strides=(2, 2))
+        yield pool.but(op="max_pool_vjp", x=(2, 3, n, 2), strides=(1, 2))
+        if n <= 9:
+            yield base.but(x=(n, 3, 4, 3), seed=seed)
+            yield base.but(op="conv2d_vjp", x=(n, 3, 4, 2), seed=seed)
+            yield pool.but(x=(n, 4, 3, 2))
+            yield base.but(x=(1, n + 2, 11, 3), groups=3, filters=3 * n, seed=seed)
+        if n <= 11:
+            yield base.but(x=(1, 12, 11, 2), kernel=(n, 12 - n), seed=seed)
+            yield base.but(x=(1, 12, 11, 2), kernel=(n, n), seed=seed, strides=(2, 1))
+            yield pool.but(x=(1, 12, 11, 2), kernel=(n, n), strides=(2, 3))
+
+
+#: (x, kernel, filters) whose sums have 27 to 4608 products.
+LONG = {
+    "quick": (((1, 3, 4, 3), (3, 3), 2), ((1, 3, 4, 64), (3, 3), 2), ((1, 3, 4, 512), (3, 3), 2)),
+    "standard": (
+        ((1, 3, 4, 3), (3, 3), 3), ((1, 4, 3, 16), (3, 3), 3), ((1, 5, 6, 32), (5, 5), 2), ((1, 3, 4, 64), (3, 3), 3),
+        ((1, 4, 3, 256), (3, 3), 2), ((1, 3, 4, 512), (3, 3), 2), ((1, 1, 2, 1600), (1, 1), 2), ((1, 11, 12, 20), (11, 11), 1),
+    ),
+}  # fmt: skip
+
+
+def large_sums(op: str, dtype: str, level: str, recipes: Sequence[str]) -> Iterator[Case]:
+    """Cases with many products in one sum; for gradients with many pixels, so that dw has long sums too."""
+    repeats = 4 if level == "deep" else 1
+    for seed in range(repeats):
+        for x, kernel, filters in LONG["quick" if level == "quick" else "standard"]:
+            for recipe in recipes:
+                case = Case(op, x, kernel, filters=filters, dtype=dtype, recipe=recipe, seed=seed)
+                if op == "conv2d":
+                    yield case
+                    continue
+                yield case.but(x=(2, *x[1:]), padding="SAME")
+        if op in CONVOLUTIONS[1:]:
+            for recipe in recipes:
+                yield Case(op, (4, 20, 21, 2), (3, 3), filters=2, padding="SAME", dtype=dtype, recipe=recipe, seed=seed)
+                yield Case(op, (1, 4, 5, 2), (3, 3), filters=160, padding="SAME", dtype=dtype, recipe=recipe, seed=seed)

@@ -1,0 +1,134 @@
+"""The command line: `convspec check`, `convspec list`, `convspec spec`.
+
+May import everything of the harness, lazily: `convspec --help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(package_name="convspec")
+def main() -> None:
+    """The executable specification of 2-D convolution and max pooling.
+
+    \b
+    convspec check torch tensorflow      judge two frameworks, clause by clause
+    convspec check path/to/mine.py:NAME  judge a backend of your own: four methods
+    convspec spec same-odd-pixel-last    read the clause that a verdict names
+    """
+
+
+@main.command()
+@click.argument("backends", nargs=-1, required=True, metavar="BACKEND...")
+@click.option("--level", type=click.Choice(["quick", "standard", "deep"]), default="standard", show_default=True,
+              help="How much to ask.")  # fmt: skip
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the results to this file.")
+@click.option("--seed", type=int, help="Seed of all cases; the same seed asks the same.")
+@click.option("--fuzz", is_flag=True, help="Draw fresh cases: a random seed, which is printed.")
+@click.option(
+    "-k", "expression", metavar="EXPR", help="Only clauses whose name matches, as in pytest: 'same and not pool'."
+)
+@click.option("-n", "processes", type=click.IntRange(1), help="Processes to use.  [default: one a core]")
+def check(
+    backends: tuple[str, ...],
+    level: str,
+    json_file: str | None,
+    seed: int | None,
+    fuzz: bool,
+    expression: str | None,
+    processes: int | None,
+) -> None:
+    """Judge BACKENDs against every clause of the specification.
+
+    \b
+    A BACKEND is  torch   torch:cuda   tensorflow:cpu   numpy:definition     a built-in, name[:device][@mode]
+                  package.module:NAME   path/to/file.py:NAME                an object or class with the four methods
+    \b
+    Example:  convspec check torch tensorflow --level quick -k same
+    \b
+    Exit status:  0  no MUST clause is broken
+                  1  one is: it failed, or the backend crashed or hung
+                  2  it could not run: an unknown backend, a missing device, a broken import
+    """
+    from .run import Run, run
+
+    if fuzz and seed is not None:
+        raise click.UsageError("--fuzz draws a seed, --seed gives one: use one of them")
+    if json_file and not Path(json_file).resolve().parent.is_dir():
+        raise click.UsageError(f"--json {json_file}: there is no folder {Path(json_file).resolve().parent}")
+    chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
+    sys.exit(run(Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes)))
+
+
+@main.command(name="list")
+def list_backends() -> None:
+    """Show the backends, devices and versions that are here.
+
+    \b
+    Example:  convspec list
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from convspec.adapters import registry
+
+    console = Console()
+    with console.status("asking each framework for its devices ..."):
+        entries = registry.found()
+    table = Table("backend", "version", "devices", title="What `convspec check` can judge here", title_justify="left")
+    for entry in entries:
+        table.add_row(*_listed(entry))
+    console.print(table)
+    console.print("Anything else: package.module:NAME or path/to/file.py:NAME, with the four methods of a backend.")
+
+
+def _listed(entry: Any) -> tuple[str, str, str]:
+    devices = "\n".join(
+        f"{device.name}: {'yes' if device.available else 'no'}{f' ({device.detail})' if device.detail else ''}"
+        for device in entry.devices
+    )
+    return entry.name, entry.version or "-", devices or (entry.why_not or "-")
+
+
+@main.command()
+@click.argument("slug", required=False)
+def spec(slug: str | None) -> None:
+    """Print one clause of the specification, or list them all.
+
+    \b
+    Example:  convspec spec same-odd-pixel-last
+    """
+    from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.table import Table
+
+    from convspec.spec import UnknownClause, clause, clauses
+
+    console = Console()
+    if slug:
+        try:
+            console.print(Markdown(clause(slug).text))
+        except UnknownClause as error:
+            raise click.UsageError(str(error.args[0])) from None
+        return
+    table = Table("clause", "level", "profile", "checked on", title=f"{len(clauses())} clauses", title_justify="left")
+    topic = None
+    for entry in clauses().values():
+        if entry.topic != topic:
+            topic = entry.topic
+            table.add_section()
+        table.add_row(entry.slug, entry.level, entry.profile, entry.scope)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Draw cases with Hypothesis, judge them all, then shrink one witness for each cause.
+
+May import Hypothesis and the verdicts. Two passes of one seed: the first draws and judges without stopping, so that one
+failing case never hides another; the second replays it for each cause and lets Hypothesis shrink. Answers are kept, so
+the second pass asks only what is new, and a backend that answers differently the second time cannot confuse the search.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from .verdict import Finding
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one case showed: a finding, or a refusal, or neither (all is right)."""
+
+    finding: Finding | None = None
+    refused: str = ""
+    outputs: int = 0
+    also: tuple[Finding, ...] = ()
+    not_asked: bool = False
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much may be spent on one clause and dtype."""
+
+    examples: int
+    shrink_calls: int
+    shrink_seconds: float
+    crashes: int
+
+
+@dataclass
+class Exploration:
+    """All that was judged, and the smallest witness of each cause."""
+
+    outcomes: dict[Any, Outcome] = field(default_factory=dict)
+    witnesses: dict[str, Finding] = field(default_factory=dict)
+
+    def note(self, size: Callable[[Any], Any]) -> None:
+        """Keep the smallest witness of each cause."""
+        for case in sorted((c for c, o in self.outcomes.items() if o.finding or o.also), key=size):
+            outcome = self.outcomes[case]
+            for finding in (*((outcome.finding,) if outcome.finding else ()), *outcome.also):
+                self.witnesses.setdefault(cause(finding), finding)
+
+
+class Broken(Exception):
+    """Tells Hypothesis that a case fails; never leaves this module."""
+
+
+def cause(finding: Finding) -> str:
+    """What makes two findings one: the clause, the kind, and which exception it was."""
+    detail = finding.got.split(":")[0] if finding.kind == "exception" else ""
+    return f"{finding.clause}/{finding.kind}/{detail}"
+
+
+def explore(
+    strategy: st.SearchStrategy[Any],
+    evaluate: Callable[[Any], Outcome],
+    *,
+    budget: Budget,
+    start: int,
+    size: Callable[[Any], Any],
+) -> Exploration:
+    """Judge `budget.examples` drawn cases, then shrink one witness for each cause found."""
+    found = Exploration()
+
+    def judged(case: Any) -> Outcome:
+        if case not in found.outcomes:
+            found.outcomes[case] = evaluate(case)
+        return found.outcomes[case]
+
+    _run(strategy, judged, budget.examples, start, Phase.generate)
+    causes = {cause(o.finding): o.finding for o in list(found.outcomes.values()) if o.finding}
+    for which, finding in causes.items():
+        _shrink(strategy, judged, found, which, finding.is_crash, budget, start)
+    found.note(size)
+    return found
+
+
+def _shrink(
+    strategy: st.SearchStrategy[Any],
+    judged: Callable[[Any], Outcome],
+    found: Exploration,
+    which: str,
+    crash: bool,
+    budget: Budget,
+    start: int,
+) -> None:
+    """Replay the draws up to the first case with this cause and shrink it, within the budget."""
+    calls = budget.crashes if crash else budget.shrink_calls
+    until = time.monotonic() + budget.shrink_seconds
+
+    def step(case: Any) -> None:
+        nonlocal calls
+        if case not in found.outcomes:
+            calls -= 1
+            if calls < 0 or time.monotonic() > until:
+                return
+        finding = judged(case).finding
+        if finding and cause(finding) == which:
+            raise Broken
+
+    try:
+        _run(strategy, step, budget.examples, start, Phase.generate, Phase.shrink)
+    except Broken:
+        pass
+
+
+def _run(
+    strategy: st.SearchStrategy[Any], body: Callable[[Any], Any], examples: int, start: int, *phases: Phase
+) -> None:
+    @seed(start)
+    @settings(
+        max_examples=max(examples, 1),
+        phases=phases,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+    @given(strategy)
+    def run(case: Any) -> None:
+        body(case)
+
+    run()

@@ -1,0 +1,279 @@
+"""The judge: asks a backend, asks the oracle, and says what it found.
+
+The one place that brings cases, oracle and process together. Knows clauses by their slugs only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from convspec.adapters.backend import Contract
+
+from .cases.case import Case
+from .cases.invalid import Invalid
+from .cases.recipes import Data, arrays, names
+from .explore import Outcome
+from .oracle.bounds import compare
+from .oracle.truth import Array, Truth, expected_dtype, expected_shape, truths
+from .process.protocol import Answer, Request
+from .process.remote import RemoteBackend
+from .verdict import Finding
+
+#: Facts that the worker reports of every call, and the clauses they belong to.
+SIDE_EFFECTS = {"inputs-unchanged": "changed input", "result-owns-its-memory": "alias"}
+OUTPUTS = {
+    "conv2d": ("y",),
+    "conv2d_vjp": ("dx", "dw"),
+    "max_pool": ("y",),
+    "max_pool_vjp": ("dx",),
+    "max_pool_with_argmax": ("y", "argmax"),
+}
+
+
+class NoResult(Exception):
+    """Ends a judgement early: the backend gave no array to judge. Carries what to say instead."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+
+
+@dataclass
+class Question:
+    """How a clause wants its cases judged."""
+
+    clause: str
+    only: tuple[str, ...] = ()
+    may_refuse: bool = False
+    flush: bool = True
+    padding_taps: str = "absent"
+    contract: Contract | None = None
+
+
+@dataclass
+class Judge:
+    """Judges the calls of one backend. Crashes of a kind seen before, beyond `most_crashes`, are not asked again."""
+
+    backend: RemoteBackend
+    most_crashes: int = 2
+    _crashed: dict[tuple[str, str], set[tuple[Any, ...]]] = field(default_factory=dict)
+
+    @property
+    def contract(self) -> Contract:
+        """What the backend declares of its arithmetic."""
+        declared = self.backend.hello.get("contract") or {}
+        return Contract(**declared) if isinstance(declared, dict) else declared
+
+    def ask(self, case: Case, data: Data) -> Answer:
+        """One call, in the worker."""
+        order = names(case)
+        return self.backend.call(
+            Request(case.op, tuple(data[n] for n in order), tuple(case.layout for _ in order), case.options)
+        )
+
+    # ---- one case -------------------------------------------------------------------------------------------------
+
+    def against_truth(self, case: Case, question: Question) -> Outcome:
+        """Compare one call with the oracle."""
+        data = arrays(case)
+        try:
+            results, also = self.results(case, data, question)
+        except NoResult as stop:
+            return stop.outcome
+        for truth in truths(case, data, padding_taps=question.padding_taps):
+            if question.only and truth.name not in question.only:
+                continue
+            finding = self._value(case, data, truth, results[truth.name], question)
+            if finding:
+                return Outcome(finding, also=also)
+        return Outcome(outputs=sum(a.size for a in results.values()), also=also)
+
+    def against_property(
+        self, case: Case, question: Question, holds: Callable[[Ask, Case], Finding | str | None]
+    ) -> Outcome:
+        """Check a relation between several calls. `holds` returns what is wrong, or None."""
+        gathered: list[Finding] = []
+        outputs = 0
+
+        def ask(call: Case, data: Data) -> dict[str, Array]:
+            nonlocal outputs
+            results, also = self.results(call, data, question)
+            gathered.extend(also)
+            outputs += sum(a.size for a in results.values())
+            return results
+
+        try:
+            wrong = holds(ask, case)
+        except NoResult as stop:
+            return stop.outcome
+        if isinstance(wrong, str):
+            wrong = self.finding(case, question.clause, "property", wrong)
+        return Outcome(wrong, outputs=outputs, also=tuple(gathered))
+
+    def refuses(self, call: Invalid, question: Question) -> Outcome:
+        """An invalid call: any exception is right; an answer, a crash or a hang is not."""
+        if self._seen((call.change,), question.clause):
+            return Outcome(not_asked=True)
+        request = call.request()
+        answer = self.backend.call(request)
+        if answer.status == "missing":
+            return Outcome(refused=f"it has no {request.op}")
+        if answer.status in ("error", "unsupported"):
+            return Outcome(outputs=1)
+        base = Finding(
+            question.clause,
+            answer.status,
+            "",
+            call=call.describe(),
+            case=call.to_dict(),
+            expected=f"an exception: {call.why}",
+            elements=int(request.arrays[0].size),
+        )
+        if answer.status == "ok":
+            got = ", ".join(f"an array of shape {a.shape}" for a in answer.arrays) or str(answer.what)
+            return Outcome(
+                _with(base, kind="silent", message="An invalid call was answered as if it were valid.", got=got)
+            )
+        self._remember((call.change,), question.clause)
+        return Outcome(_with(base, message=_loss(answer), got=answer.error or answer.status, stderr=answer.stderr))
+
+    # ---- parts ----------------------------------------------------------------------------------------------------
+
+    def results(self, case: Case, data: Data, question: Question) -> tuple[dict[str, Array], tuple[Finding, ...]]:
+        """The arrays that the backend returned, by name, after all that can be wrong with them but their values."""
+        if self._seen(_signature(case), question.clause):
+            raise NoResult(Outcome(not_asked=True))
+        if case.bias and not self.backend.hello.get("accepts_bias"):
+            raise NoResult(Outcome(refused="its conv2d takes no bias"))
+        answer = self.ask(case, data)
+        self._no_result(case, answer, question)
+        wanted = OUTPUTS[case.op]
+        returned = dict(zip(wanted, answer.arrays, strict=False))
+        if len(answer.arrays) != len(wanted) or answer.what:
+            parts = " and ".join(wanted)
+            self._fail(
+                case,
+                question,
+                "type",
+                f"It has to return {parts} as NumPy arrays.",
+                parts,
+                answer.what or f"{len(answer.arrays)} arrays",
+            )
+        for name in question.only or wanted:
+            shape, dtype = expected_shape(case, name), expected_dtype(case, name)
+            got = returned[name]
+            if got.shape != shape:
+                self._fail(case, question, "shape", f"{name} has the wrong shape.", str(shape), str(got.shape))
+            if got.dtype != dtype:
+                self._fail(case, question, "dtype", f"{name} has the wrong dtype.", str(dtype), str(got.dtype))
+        return returned, tuple(self._side_effects(case, answer))
+
+    def finding(self, case: Case, clause: str, kind: str, message: str, **more: Any) -> Finding:
+        """A finding about one case."""
+        return Finding(
+            clause, kind, message, call=case.describe(), case=case.to_dict(), elements=int(np.prod(case.x)), **more
+        )
+
+    def _fail(self, case: Case, question: Question, kind: str, message: str, expected: str, got: str) -> None:
+        raise NoResult(Outcome(self.finding(case, question.clause, kind, message, expected=expected, got=got)))
+
+    def _no_result(self, case: Case, answer: Answer, question: Question) -> None:
+        if answer.status == "ok":
+            return
+        if answer.status == "missing":
+            raise NoResult(Outcome(refused=f"it has no {case.op}"))
+        if answer.status == "unsupported" or (answer.status == "error" and question.may_refuse):
+            raise NoResult(Outcome(refused=answer.error or "it did not say why"))
+        error = answer.error or answer.status
+        if answer.status == "error":
+            self._fail(case, question, "exception", "A valid call was refused.", "an answer", error)
+        self._remember(_signature(case), question.clause)
+        finding = self.finding(
+            case, question.clause, answer.status, _loss(answer), expected="an answer", got=error, stderr=answer.stderr
+        )
+        raise NoResult(Outcome(finding))
+
+    def _value(self, case: Case, data: Data, truth: Truth, got: Array, question: Question) -> Finding | None:
+        contract = question.contract or self.contract
+        wrong = compare(got, truth, case.dtype, contract, question.flush)
+        if wrong is None:
+            return None
+        again = self.ask(case, data)
+        position = OUTPUTS[case.op].index(truth.name)
+        same = again.status == "ok" and len(again.arrays) > position and same_bits(again.arrays[position], got)
+        note = "" if same else " Asked the same again, it answered differently."
+        return self.finding(
+            case,
+            question.clause,
+            "value",
+            f"{wrong.wrong} of {wrong.total} elements of {truth.name} are wrong, the worst at {list(wrong.index)}.{note}",
+            expected=wrong.expected,
+            got=wrong.got,
+            error=wrong.in_bounds,
+        )
+
+    def _side_effects(self, case: Case, answer: Answer) -> Iterable[Finding]:
+        order = names(case)
+        if answer.mutated:
+            which = ", ".join(order[i] for i in answer.mutated)
+            yield self.finding(
+                case, "inputs-unchanged", "changed input", f"The call changed {which}.", got=f"{which} written to"
+            )
+        if answer.aliases:
+            which = ", ".join(order[i] for i in answer.aliases)
+            yield self.finding(
+                case,
+                "result-owns-its-memory",
+                "alias",
+                f"The result shares memory with {which}.",
+                got=f"memory of {which}",
+            )
+
+    def _seen(self, signature: tuple[Any, ...], clause: str) -> bool:
+        seen = self._crashed.get((clause, ""), set())
+        return signature in seen or (len(seen) >= self.most_crashes and signature[-1] is True)
+
+    def _remember(self, signature: tuple[Any, ...], clause: str) -> None:
+        self._crashed.setdefault((clause, ""), set()).add(signature)
+
+
+Ask = Callable[[Case, Data], dict[str, Array]]
+
+
+def same_bits(a: Array, b: Array) -> bool:
+    """Whether two results are the same to the bit (every NaN counts as the same)."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    if a.tobytes() == b.tobytes():
+        return True
+    if a.dtype.kind in "iub":
+        return False
+    x, y = a.astype(np.float64), b.astype(np.float64)
+    return bool(
+        np.array_equal(x, y, equal_nan=True)
+        and np.array_equal(np.signbit(x) | np.isnan(x), np.signbit(y) | np.isnan(y))
+    )
+
+
+def _signature(case: Case) -> tuple[Any, ...]:
+    """What makes two crashes alike, so that one of them is enough. The last part: whether the case is degenerate."""
+    reach = [(k - 1) * d + 1 for k, d in zip(case.kernel, case.dilations, strict=True)]
+    beyond = tuple(r > n for r, n in zip(reach, case.x[1:3], strict=True))
+    degenerate = any(beyond) or 0 in case.x or case.padding not in ("SAME", "VALID")
+    return (case.op, case.dtype, *beyond, case.x[0] == 0, case.x[3] == 0, case.layout, degenerate)
+
+
+def _loss(answer: Answer) -> str:
+    if answer.status == "hang":
+        return "The call did not return in time; its process was ended."
+    return "The call ended the backend's process."
+
+
+def _with(finding: Finding, **changes: Any) -> Finding:
+    from dataclasses import replace  # noqa: PLC0415
+
+    return replace(finding, **changes)

@@ -1,0 +1,160 @@
+"""How far from the truth a right backend may lie: per element, from the case, never from a tolerance.
+
+May import `cases`, `truth` and the adapters' contract. The formulas are those of the specification's `numerics.md`:
+
+    delta = gamma(m) S + n eta / 2 (+ n 2^-53 S where y is float64 itself),   gamma(m) = m u / (1 - m u)
+
+with u and eta of the accumulator, and zero where the data lie on a lattice whose every partial sum the accumulator
+holds (clause `exact-on-lattice`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from convspec.adapters.backend import Contract
+from convspec.harness.cases.formats import ACCUMULATOR, FORMATS, Format, round_to
+
+from .truth import LONG_IS_WIDER, Truth
+
+Array = npt.NDArray[Any]
+DIRECT = Contract()
+
+#: Amplification of the rounding error through the transforms of Winograd's F(4,3), the widest that is in use.
+WINOGRAD_AMPLIFICATION = 256.0
+TF32_UNIT = 2.0**-11
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """The worst element of a result that lies outside what is allowed."""
+
+    index: tuple[int, ...]
+    expected: str
+    got: str
+    bound: float
+    error: float
+    wrong: int
+    total: int
+
+    @property
+    def in_bounds(self) -> str:
+        """The error in units of the bound, in words."""
+        if not np.isfinite(self.error):
+            return "not comparable"
+        if self.bound == 0:
+            return f"off by {self.error:.6g}, where the answer is exact (bound 0)"
+        return f"error {self.error:.4g} = {self.error / self.bound:.4g} x the bound {self.bound:.4g}"
+
+
+def delta(truth: Truth, accumulator: Format, exact_products: bool, contract: Contract = DIRECT) -> Array:
+    """The allowed distance from y, for each element, before rounding to the output's type."""
+    assert truth.scale is not None and truth.count is not None  # noqa: PT018
+    n, S, u = truth.count, truth.scale, accumulator.unit
+    roundings = n if truth.products and not exact_products else np.maximum(n - 1, 0)
+    roundings = roundings + truth.extra_roundings
+    allowed = roundings * u / (1 - roundings * u) * S + n * accumulator.least_subnormal / 2
+    if not LONG_IS_WIDER or accumulator.name != "float64":
+        allowed = allowed + n * 2.0**-53 * S
+    if not contract.tf32 and contract.algorithm == "direct":
+        on_lattice = (S <= 2.0**accumulator.precision * truth.quantum) & (truth.quantum >= accumulator.least_subnormal)
+        allowed = np.where(on_lattice | (n == 0) & (truth.extra_roundings == 0), 0.0, allowed)
+    return allowed + _declared(truth, accumulator, contract)
+
+
+def accumulator_of(dtype: str, contract: Contract = DIRECT) -> Format:
+    """The format that sums are kept in: the declared one where the type's own values fit it, else the least allowed."""
+    declared = FORMATS.get(contract.accumulate or "")
+    if declared is None or declared.precision < FORMATS[dtype].precision:
+        return FORMATS[ACCUMULATOR[dtype]]
+    return declared
+
+
+def _declared(truth: Truth, accumulator: Format, contract: Contract) -> Array:
+    """What a declared contract adds to the bound."""
+    n, S = truth.count, truth.scale
+    assert n is not None and S is not None  # noqa: PT018
+    extra = np.zeros_like(S)
+    if contract.tf32:
+        extra = extra + 2 * TF32_UNIT * S
+    if contract.flush_subnormals:
+        magnitudes = 0.0 if truth.magnitudes is None else truth.magnitudes
+        extra = extra + 2 * n * accumulator.least_normal + accumulator.least_normal * magnitudes
+    if contract.algorithm == "winograd" and S.size:
+        extra = extra + WINOGRAD_AMPLIFICATION * accumulator.unit * np.max(S)
+    if contract.algorithm == "fft" and S.size:
+        extra = extra + accumulator.unit * (12 * np.log2(4 + S.size) + 8) * np.sqrt(np.max(n)) * np.max(S)
+    return extra
+
+
+def compare(
+    got: Array, truth: Truth, dtype: str, contract: Contract = DIRECT, flush: bool = True
+) -> Discrepancy | None:
+    """The worst element of `got` outside the allowed range, or None when all is right.
+
+    `flush` lets a result in the subnormal range be zero: whether it is kept is a clause of its own.
+    """
+    if truth.scale is None:
+        return _to_the_bit(got, truth)
+    fmt = FORMATS[dtype]
+    accumulator = accumulator_of(dtype, contract)
+    exact_products = 2 * fmt.precision <= accumulator.precision
+    y = truth.value
+    with np.errstate(all="ignore"):
+        allowed = delta(truth, accumulator, exact_products, contract)
+        low, high = y - allowed, y + allowed
+        if dtype != "float64" and accumulator.name != dtype:
+            low, high = round_to(low, dtype), round_to(high, dtype)
+        found = got.astype(y.dtype)
+        right = (low <= found) & (found <= high)
+        right |= np.isnan(y) & np.isnan(found)
+        right |= np.isinf(y) & (found == y)
+        if flush:
+            right |= (np.abs(y) < fmt.least_normal) & (found == 0)
+        # Overflow is judged only where no order of summation can leave the accumulator's range.
+        right |= np.isfinite(y) & ~(truth.scale * (1 + 2 * truth.count * accumulator.unit) < accumulator.largest)
+        if right.all():
+            return None
+        if dtype != "float64" and accumulator.name != dtype:
+            allowed = np.maximum((high - low) / 2, np.abs(round_to(y, dtype)) * fmt.unit)
+        error = np.abs(found - y).astype(np.float64)
+    return _worst(got, y, allowed, error, ~right)
+
+
+def _to_the_bit(got: Array, truth: Truth) -> Discrepancy | None:
+    wanted = truth.value
+    with np.errstate(invalid="ignore"):
+        right = got == wanted
+        if got.dtype.kind not in "iub":
+            right |= np.isnan(got.astype(np.float64)) & np.isnan(wanted.astype(np.float64))
+        if right.all():
+            return None
+        if got.dtype.kind in "iub":  # int64 differences may not fit in int64
+            error = np.abs(got.astype(np.longdouble) - wanted.astype(np.longdouble)).astype(np.float64)
+        else:
+            error = np.abs(got.astype(np.float64) - wanted.astype(np.float64))
+    return _worst(got, wanted, np.zeros(wanted.shape), error, ~right)
+
+
+def _worst(got: Array, wanted: Array, allowed: Array, error: Array, wrong: Array) -> Discrepancy:
+    with np.errstate(all="ignore"):
+        ratio = np.where(np.isfinite(error), error / np.maximum(allowed.astype(np.float64), 1e-300), np.inf)
+    ratio = np.where(wrong, ratio, -1.0)
+    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), wanted.shape))
+    return Discrepancy(
+        index,
+        _text(wanted[index]),
+        _text(got[index]),
+        float(allowed[index]),
+        float(error[index]),
+        int(wrong.sum()),
+        int(wrong.size),
+    )
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if np.asarray(value).dtype.kind in "iub" else f"{float(value):.9g}"

@@ -1,0 +1,335 @@
+"""The pytest plugin: `--backend`, the `check` fixture, and verdicts that travel with pytest's own reports.
+
+Loaded in every pytest session of an environment that has convspec, so nothing heavy is imported until it is used.
+A test marked `clause` gets a `check` bound to one backend and one dtype; its cell rides on the report as plain data,
+which crosses xdist's border by itself.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .check import Check
+    from .judge import Judge
+
+DEFAULT_SEED = 20
+_CHECKS = pytest.StashKey["Check"]()
+_JUDGES = pytest.StashKey[dict[str, "Judge"]]()
+_COLLECTOR = pytest.StashKey["Collector"]()
+
+#: Threads that frameworks start, held to one by their own environment variables.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    "1",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of the conformance suite."""
+    group = parser.getgroup("convspec", "convspec: conformance of convolution and max pooling")
+    group.addoption(
+        "--backend",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="backend to judge, e.g. torch:cpu; may be repeated",
+    )
+    group.addoption(
+        "--level", choices=("quick", "standard", "deep"), default="standard", help="how much to ask (standard)"
+    )
+    group.addoption("--convspec-seed", type=int, default=DEFAULT_SEED, metavar="N", help="seed of all cases")
+    group.addoption("--convspec-timeout", type=float, default=30.0, metavar="S", help="seconds a call may take (30)")
+    group.addoption("--convspec-json", default=None, metavar="FILE", help="write the results to FILE")
+    group.addoption("--convspec-chunks", type=int, default=1, help="xdist groups per backend")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; gather the verdicts on the side that reports."""
+    config.addinivalue_line("markers", "clause(slug, dtypes=...): the clause of the specification that the test checks")
+    config.stash[_JUDGES] = {}
+    if not hasattr(config, "workerinput"):
+        config.stash[_COLLECTOR] = collector = Collector(config)
+        config.pluginmanager.register(collector, "convspec-collector")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test for each backend and each dtype of the clause."""
+    if "check" not in metafunc.fixturenames:
+        return
+    backends = metafunc.config.getoption("backend")
+    if not backends:
+        raise pytest.UsageError(
+            "name a backend to judge, e.g. --backend torch:cpu (`convspec list` shows what is there)"
+        )
+    marker = metafunc.definition.get_closest_marker("clause")
+    assert marker is not None, f"{metafunc.definition.name} has no clause"
+    metafunc.parametrize("backend", backends, indirect=True, scope="session")
+    metafunc.parametrize("dtype", marker.kwargs["dtypes"], scope="function")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep each backend in as few processes as asked: starting a framework costs seconds."""
+    chunks = config.getoption("convspec_chunks")
+    for item in items:
+        if isinstance(item, pytest.Function) and "check" in item.fixturenames:
+            backend = item.callspec.params["backend"]
+            chunk = zlib.crc32(item.name.encode()) % chunks
+            item.add_marker(pytest.mark.xdist_group(f"{backend}/{chunk}"))
+
+
+# ---- fixtures ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def backend(request: pytest.FixtureRequest) -> Generator[Judge]:
+    """The judge of the backend that this test is parametrized with, in a process of its own."""
+    judge = _judge(request.config, request.param)
+    yield judge
+    judge.backend.close()
+
+
+@pytest.fixture
+def check(request: pytest.FixtureRequest, backend: Judge, dtype: str) -> Check:
+    """What a conformance test asks through; see `convspec.harness.check`."""
+    return _bound(request.node, backend, dtype)
+
+
+@pytest.fixture(scope="session")
+def single_threaded(request: pytest.FixtureRequest, backend: Judge) -> Generator[Judge]:
+    """The same backend in a process that may use one thread. Left out at level quick: it starts the framework again."""
+    if request.config.getoption("level") == "quick":
+        pytest.skip("not run at level quick: it needs a second process of the backend")
+    judge = _judge(request.config, backend.backend.text, ONE_THREAD)
+    yield judge
+    judge.backend.close()
+
+
+def _judge(config: pytest.Config, name: str, env: dict[str, str] | None = None) -> Judge:
+    from .judge import Judge
+    from .levels import LEVELS
+    from .process.remote import RemoteBackend
+
+    key = name + ("/one thread" if env else "")
+    judges = config.stash[_JUDGES]
+    if key not in judges:
+        remote = RemoteBackend(name, timeout=config.getoption("convspec_timeout"), env=env, standby=env is None)
+        judges[key] = Judge(remote, LEVELS[config.getoption("level")].crashes)
+    return judges[key]
+
+
+def _bound(item: pytest.Item, judge: Judge, dtype: str) -> Check:
+    from convspec.spec import clause
+
+    from .check import Check
+    from .verdict import Cell
+
+    marker = item.get_closest_marker("clause")
+    assert marker is not None
+    text = clause(marker.args[0])
+    cell = Cell(text.slug, text.level, dtype, judge.backend.text)
+    config = item.config
+    made = Check(judge, cell, level=config.getoption("level"), seed=config.getoption("convspec_seed"))
+    item.stash[_CHECKS] = made
+    return made
+
+
+# ---- from check to report ---------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
+    """After the test's body: turn what `check` gathered into pytest's outcome."""
+    result = yield
+    made = pyfuncitem.stash.get(_CHECKS, None)
+    if made is None:
+        return result
+    from .report.text import describe
+
+    cell = made.cell
+    cell.conclude()
+    if cell.findings:
+        text = "\n\n".join(describe(finding) for finding in cell.findings)
+        musts = [f for f in cell.findings if _level(f.clause) == "MUST"]
+        if not musts:
+            pytest.xfail(f"{cell.level}, so it decides nothing: {text}")
+        pytest.fail(text, pytrace=False)
+    if cell.state == "unsupported":
+        pytest.skip(f"unsupported: {cell.reason}")
+    return result
+
+
+def _level(slug: str) -> str:
+    from convspec.spec import clause
+
+    return clause(slug).level
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let the cell, and what the backend said of itself, ride on the report."""
+    report = yield
+    made = item.stash.get(_CHECKS, None)
+    if made is not None and report.when == "call":
+        made.cell.seconds = call.duration
+        if report.failed and not made.cell.findings:
+            made.cell.reason = "the check itself broke: " + str(report.longrepr).strip().splitlines()[-1]
+        report.convspec_cell = made.cell.to_dict()  # type: ignore[attr-defined]
+        report.convspec_backend = _plain(made.judge.backend.hello)  # type: ignore[attr-defined]
+    elif report.when == "setup" and call.excinfo is not None and _is_backend_error(call.excinfo.value):
+        report.convspec_fatal = str(call.excinfo.value)  # type: ignore[attr-defined]
+    elif report.when == "setup" and report.skipped and isinstance(report.longrepr, tuple):
+        report.convspec_reason = report.longrepr[2].removeprefix("Skipped: ")  # type: ignore[attr-defined]
+    return report
+
+
+def _is_backend_error(error: BaseException) -> bool:
+    from convspec.adapters.backend import BackendError
+
+    return isinstance(error, BackendError)
+
+
+def _plain(value: Any) -> Any:
+    """Only what JSON and xdist carry."""
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+# ---- on the side that reports -----------------------------------------------------------------------------------------
+
+_NODE = re.compile(r"test_(?P<slug>[a-z0-9_]+?)(__[a-z0-9_]+)?\[(?P<backend>.+)-(?P<dtype>[a-z0-9]+)\]")
+
+
+class Collector:
+    """Gathers cells from reports; cells that were selected and never reported stay *not run*."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.cells: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.backends: dict[str, dict[str, Any]] = {}
+        self.fatal: str | None = None
+        self.planned: list[str] = []
+        self.done: set[str] = set()
+
+    def plan(self, ids: list[str]) -> None:
+        """Enter the cells of these tests as not run: the denominator."""
+        from convspec.spec import clauses
+
+        for nodeid in ids:
+            match = _NODE.search(nodeid)
+            slug = match["slug"].replace("_", "-") if match else ""
+            if match and slug in clauses():
+                self.planned.append(nodeid)
+                key = (slug, match["dtype"], match["backend"])
+                self.cells.setdefault(key, _not_run(slug, clauses()[slug].level, match["dtype"], match["backend"]))
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Without xdist the session has the items."""
+        self.plan([item.nodeid for item in session.items])
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
+        """With xdist each node tells its items; they are the same."""
+        if not self.planned:
+            self.plan([nodeid.split("@")[0] for nodeid in ids])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take the cell from a report."""
+        fatal = getattr(report, "convspec_fatal", None)
+        if fatal and self.fatal is None:
+            self.fatal = fatal
+        match = _NODE.search(report.nodeid)
+        key = (match["slug"].replace("_", "-"), match["dtype"], match["backend"]) if match else None
+        reason = getattr(report, "convspec_reason", None)
+        if reason and key in self.cells:
+            self.cells[key]["reason"] = reason
+        cell = getattr(report, "convspec_cell", None)
+        if cell is None:
+            return
+        self.done.add(report.nodeid)
+        self.backends.setdefault(cell["backend"], report.convspec_backend)  # type: ignore[attr-defined]
+        key = (cell["clause"], cell["dtype"], cell["backend"])
+        before = self.cells.get(key)
+        self.cells[key] = cell if before is None or before["state"] == "not run" else merged(before, cell)
+
+    def results(self) -> dict[str, Any]:
+        """Everything as one JSON-able document."""
+        from .report.results import document
+
+        option = self.config.getoption
+        cells = attributed(self.cells)
+        return document(cells, self.backends, level=option("level"), seed=option("convspec_seed"))
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the results file, also after Ctrl-C; a backend that could not be had ends with status 2."""
+        path = self.config.getoption("convspec_json")
+        if path and self.cells:
+            from .report.results import write
+
+            write(self.results(), path)
+        if self.fatal:
+            session.exitstatus = 2
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """The table under pytest's own output."""
+        if self.cells and not self.config.getoption("collectonly"):
+            from .report.terminal import summary_lines
+
+            terminalreporter.section("convspec")
+            for line in summary_lines(self.results()):
+                terminalreporter.write_line(line)
+
+
+def _not_run(slug: str, level: str, dtype: str, backend_name: str) -> dict[str, Any]:
+    from .verdict import Cell
+
+    return Cell(slug, level, dtype, backend_name).to_dict()
+
+
+def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """One cell from two tests of the same clause."""
+    from .verdict import State, worst
+
+    both = dict(other)
+    for count in ("cases", "refused", "skipped", "outputs", "seconds"):
+        both[count] = one[count] + other[count]
+    states = [State(one["state"]), State(other["state"])]
+    both["state"] = str(worst(states))
+    if State.UNSUPPORTED in states and State.PASS in states:
+        both["state"] = str(State.PASS)
+    both["findings"] = one["findings"] + other["findings"]
+    both["reason"] = one["reason"] or other["reason"]
+    return both
+
+
+def attributed(cells: dict[tuple[str, str, str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give each finding to the clause that it breaks, wherever it was seen; one witness for a cause is enough."""
+    from .explore import cause
+    from .verdict import Finding
+
+    out = {key: dict(cell, findings=[]) for key, cell in cells.items()}
+    seen = set()
+    for (slug, dtype, name), cell in cells.items():
+        for finding in sorted(cell["findings"], key=lambda f: f["elements"]):
+            target = (finding["clause"], dtype, name)
+            if target not in out:
+                target = next((k for k in out if k[0] == finding["clause"] and k[2] == name), (slug, dtype, name))
+            mark = (target, cause(Finding(**finding)))
+            if mark in seen and finding["clause"] != slug:
+                continue
+            seen.add(mark)
+            out[target]["findings"].append(finding)
+            if out[target]["state"] in ("pass", "not run", "unsupported"):
+                out[target]["state"] = "crash" if finding["kind"] in ("crash", "hang") else "fail"
+    return list(out.values())

@@ -1,0 +1,86 @@
+"""The results document: what a run found, as JSON.
+
+May import the verdicts and the specification. Its form is versioned: readers check `format` and `version`.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from convspec.harness.verdict import State
+from convspec.spec import clauses
+
+FORMAT = "convspec-results"
+VERSION = 1
+
+
+def document(
+    cells: Iterable[dict[str, Any]], backends: dict[str, dict[str, Any]], *, level: str, seed: int
+) -> dict[str, Any]:
+    """The document of one run; cells in the order of the specification."""
+    import convspec  # noqa: PLC0415 - only its version
+
+    order = {slug: position for position, slug in enumerate(clauses())}
+    listed = sorted(cells, key=lambda c: (c["backend"], order[c["clause"]], c["dtype"]))
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "convspec": convspec.__version__,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+        },
+        "level": level,
+        "seed": seed,
+        "backends": backends,
+        "summary": {name: counts(listed, name) for name in dict.fromkeys(c["backend"] for c in listed)},
+        "cells": listed,
+    }
+
+
+def counts(cells: Iterable[dict[str, Any]], backend: str) -> dict[str, int]:
+    """How many cells of a backend are in each state; they add up to the denominator."""
+    tally = Counter(c["state"] for c in cells if c["backend"] == backend)
+    return {str(state): tally.get(str(state), 0) for state in State}
+
+
+def broken_musts(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The cells that decide the exit status: a MUST that failed or crashed."""
+    return [c for c in results["cells"] if c["level"] == "MUST" and c["state"] in (State.FAIL, State.CRASH)]
+
+
+def write(results: dict[str, Any], path: str | Path) -> None:
+    """Write the document whole or not at all: a run that is killed leaves the old file."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    draft.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    draft.replace(target)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a results file.
+
+    Raises
+    ------
+    ValueError
+        If it is not one, or of a version that this convspec does not know.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a results file: {error}") from error
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a results file of convspec (no format {FORMAT!r})")
+    if data.get("version") != VERSION:
+        raise ValueError(f"{path}: results version {data.get('version')!r}; this convspec reads version {VERSION}")
+    return data

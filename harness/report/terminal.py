@@ -1,0 +1,152 @@
+"""The report on a terminal: a table of clauses by backends, each failure in full, and the count.
+
+May import rich, the specification and the verdicts. Shapes differ as well as colours: nothing is told by colour alone.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from convspec.harness.verdict import SEVERITY, Finding, State
+from convspec.spec import clauses
+
+from .results import broken_musts
+from .text import describe
+
+SIGNS = {
+    State.PASS: ("✓", "green"),
+    State.FAIL: ("✗", "bold red"),
+    State.CRASH: ("‼", "bold white on red"),
+    State.DEVIATION: ("≠", "yellow"),
+    State.UNSUPPORTED: ("–", "dim"),
+    State.NOT_RUN: ("·", "dim"),
+}
+SHORT = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
+
+Cells = list[dict[str, Any]]
+
+
+def render(results: dict[str, Any], console: Console) -> None:
+    """Print the whole report."""
+    console.print(table(results))
+    for part in failures(results):
+        console.print(part)
+    console.print(summary(results))
+
+
+def table(results: dict[str, Any]) -> Table:
+    """Clauses by backends; a cell sums up the dtypes and names those that are not right."""
+    names = list(results["summary"])
+    by_place: dict[tuple[str, str], Cells] = defaultdict(list)
+    for cell in results["cells"]:
+        by_place[cell["clause"], cell["backend"]].append(cell)
+    out = Table(
+        title=f"convspec {results['convspec']}, level {results['level']}, seed {results['seed']}", title_justify="left"
+    )
+    out.add_column("clause", no_wrap=True)
+    out.add_column("level", style="dim")
+    for name in names:
+        out.add_column(_heading(results, name))
+    topic = None
+    for clause in clauses().values():
+        if not any((clause.slug, name) in by_place for name in names):
+            continue
+        if clause.topic != topic:
+            topic = clause.topic
+            out.add_section()
+            out.add_row(Text(topic, style="bold underline"))
+        out.add_row(clause.slug, clause.level, *(summed(by_place.get((clause.slug, name), [])) for name in names))
+    return out
+
+
+def _heading(results: dict[str, Any], name: str) -> str:
+    versions = results["backends"].get(name, {}).get("versions", {})
+    framework = name.split(":")[0]
+    version = versions.get(framework) or results["backends"].get(name, {}).get("version")
+    return f"{name}\n{version}" if version else name
+
+
+def summed(cells: Cells) -> Text:
+    """One cell of the table: the states of all dtypes, worst first."""
+    text = Text()
+    for state in reversed(SEVERITY):
+        here = [c for c in cells if c["state"] == state]
+        if not here:
+            continue
+        sign, style = SIGNS[state]
+        if state == State.FAIL and here[0]["level"] != "MUST":
+            sign, style = "~", "yellow"
+        whole = len(here) == len(cells)
+        dtypes = "" if whole and state == State.PASS else " ".join(SHORT.get(c["dtype"], c["dtype"]) for c in here)
+        text.append(f"{' ' if text else ''}{sign}{' ' if dtypes else ''}{dtypes}", style=style)
+    readings = {c["reading"] for c in cells if c["reading"]}
+    return text.append(f" ({'; '.join(sorted(readings))})", style="dim") if readings else text
+
+
+def failures(results: dict[str, Any]) -> Iterator[Group]:
+    """Each broken clause of each backend: the smallest witness of each cause, and the dtypes it was seen in."""
+    for backend in results["summary"]:
+        by_cause: dict[tuple[str, str], Cells] = defaultdict(list)
+        first: dict[tuple[str, str], Finding] = {}
+        for cell in (c for c in results["cells"] if c["backend"] == backend):
+            for data in cell["findings"]:
+                finding = Finding(**data)
+                key = (finding.clause, finding.kind)
+                if cell not in by_cause[key]:
+                    by_cause[key].append(cell)
+                if key not in first or finding.elements < first[key].elements:
+                    first[key] = finding
+        order = {slug: i for i, slug in enumerate(clauses())}
+        for key in sorted(first, key=lambda k: (order[k[0]], k[1])):
+            yield _failure(backend, first[key], by_cause[key])
+
+
+def _failure(backend: str, finding: Finding, cells: Cells) -> Group:
+    must = clauses()[finding.clause].level == "MUST"
+    sign, style = SIGNS[State.CRASH if finding.is_crash else State.FAIL] if must else ("~", "yellow")
+    head = Text.assemble((f"{sign} {backend}  ", style), (describe(finding).split("\n", 1)[0], "bold"))
+    dtypes = " ".join(dict.fromkeys(c["dtype"] for c in cells))
+    body = Text(describe(finding).split("\n", 1)[1] + f"\n  seen in:  {dtypes}")
+    return Group(Text(), head, Padding(body, (0, 0, 0, 2)))
+
+
+def summary(results: dict[str, Any]) -> Group:
+    """The count of each backend over the fixed denominator, and what decides the exit status."""
+    lines = [Text()]
+    for name, tally in results["summary"].items():
+        line = Text(f"{name}: ", style="bold")
+        total = sum(tally.values())
+        line.append(f"{tally['pass']} of {total} cells pass", style="default")
+        for state, count in tally.items():
+            if count and state != State.PASS:
+                line.append(f", {count} {state}", style=SIGNS[State(state)][1])
+        mine = [c for c in results["cells"] if c["backend"] == name]
+        line.append(
+            f"  ({sum(c['cases'] for c in mine):,} cases, {sum(c['outputs'] for c in mine):,} outputs)", style="dim"
+        )
+        lines.append(line)
+        missing = results["backends"].get(name, {}).get("missing") or []
+        if missing:
+            lines.append(Text(f"  it lacks {', '.join(missing)}: unsupported; the rest is judged", style="dim"))
+    broken = broken_musts(results)
+    if broken:
+        slugs = dict.fromkeys(c["clause"] for c in broken)
+        lines.append(Text(f"{len(slugs)} MUST clauses are broken, in {len(broken)} cells.", style="bold red"))
+    else:
+        lines.append(Text("No MUST clause is broken.", style="bold green"))
+    return Group(*lines)
+
+
+def summary_lines(results: dict[str, Any]) -> list[str]:
+    """The count as plain lines, for pytest's own terminal."""
+    console = Console(width=140, no_color=True)
+    with console.capture() as captured:
+        console.print(summary(results))
+    return [line for line in captured.get().splitlines() if line.strip()]

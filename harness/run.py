@@ -1,0 +1,205 @@
+"""One run of `convspec check`: pytest underneath, our own progress and report on top.
+
+May import everything of the harness. Pytest runs with its own terminal switched off, without the user's configuration
+and without other plugins: the verdict must not depend on what else is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from convspec.adapters import registry
+from convspec.adapters.backend import BackendError
+
+from . import plugin
+from .report import results as results_file
+from .report import terminal
+
+CONFORMANCE = "convspec.conformance"
+PASSED, BROKEN, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for on the command line."""
+
+    backends: tuple[str, ...]
+    level: str
+    json_file: str | None = None
+    seed: int | None = None
+    fuzz: bool = False
+    expression: str | None = None
+    processes: int | None = None
+
+
+def run(asked: Run, console: Console | None = None) -> int:
+    """Judge, report, and return the exit status."""
+    console = console or Console()
+    errors = Console(stderr=True)
+    try:
+        for name in asked.backends:
+            registry.parse(name)
+    except BackendError as error:
+        errors.print(f"convspec: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return COULD_NOT_RUN
+    if asked.fuzz:
+        console.print(f"seed {asked.seed} (repeat this run with --seed {asked.seed})")
+    live = Live(console)
+    collector, status = _pytest(asked, live)
+    if collector is not None and collector.fatal:
+        errors.print(f"convspec: {collector.fatal}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return COULD_NOT_RUN
+    if collector is None or not collector.cells:
+        return _nothing(asked, live, status, errors)
+    found = collector.results()
+    terminal.render(found, console)
+    if asked.json_file:
+        console.print(f"Results: {asked.json_file}", highlight=False)
+    if status == pytest.ExitCode.INTERRUPTED:
+        console.print(
+            "Interrupted: what was judged so far is above" + (" and saved." if asked.json_file else "."), style="yellow"
+        )
+        return INTERRUPTED
+    if live.broken_checks:
+        for text in live.broken_checks[:3]:
+            errors.print(text, markup=False, highlight=False)
+        errors.print(
+            f"convspec: {len(live.broken_checks)} checks broke by themselves; this is a fault of convspec", style="red"
+        )
+        return COULD_NOT_RUN
+    return BROKEN if results_file.broken_musts(found) else PASSED
+
+
+def _nothing(asked: Run, live: Live, status: int, errors: Console) -> int:
+    if status == pytest.ExitCode.INTERRUPTED:
+        errors.print("Interrupted before anything was judged.", style="yellow")
+        return INTERRUPTED
+    if asked.expression and status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        errors.print(
+            f"convspec: no clause matches -k {asked.expression!r}; `convspec spec` lists them",
+            style="red",
+            markup=False,
+        )
+    else:
+        errors.print("convspec: nothing was judged; pytest said:", style="red")
+        errors.print("\n".join(live.broken_checks) or f"exit status {int(status)}", markup=False, highlight=False)
+    return COULD_NOT_RUN
+
+
+def _pytest(asked: Run, live: Live) -> tuple[plugin.Collector | None, int]:
+    """Run the conformance tests; the collector holds what they found."""
+    cores = os.cpu_count() or 1
+    processes = asked.processes or min(8, max(cores, 1))
+    chunks = max(1, processes // len(asked.backends))
+    args = ["--pyargs", CONFORMANCE, "-c", os.devnull, "--rootdir", str(Path.cwd()), "--noconftest"]
+    args += ["--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:convspec"]
+    args += ["-p", "convspec.harness.plugin"]
+    args += [f"--backend={name}" for name in asked.backends]
+    args += ["--level", asked.level, f"--convspec-chunks={chunks}"]
+    args += [f"--convspec-seed={asked.seed}"] if asked.seed is not None else []
+    args += ["--convspec-json", asked.json_file] if asked.json_file else []
+    args += ["-k", asked.expression] if asked.expression else []
+    if processes > 1:
+        args += ["-p", "xdist.plugin", "-n", str(min(processes, chunks * len(asked.backends))), "--dist", "loadgroup"]
+    with _environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=""), _terminable():
+        status = pytest.main(args, plugins=[live])
+    return live.collector, int(status)
+
+
+@contextlib.contextmanager
+def _environment(**changes: str) -> Any:
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _terminable() -> Any:
+    """A polite kill is like Ctrl-C: what was judged is kept."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        before = signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not the main thread: leave signals alone
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Live:
+    """Progress while pytest runs: a bar on a terminal, a line now and then elsewhere."""
+
+    EVERY = 15.0  # seconds between lines where there is no terminal
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.collector: plugin.Collector | None = None
+        self.broken_checks: list[str] = []
+        self.failed = 0
+        self._said = time.monotonic()
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[now]}"),
+        )
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._task = self.progress.add_task("judging", total=None, now="starting the backends ...")
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """Start the bar; find the collector."""
+        self._session = session
+        found = session.config.pluginmanager.getplugin("convspec-collector")
+        self.collector = found
+        self.progress.start()
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A collection that fails is a fault of ours, or a wrong option."""
+        if report.failed:
+            self.broken_checks.append(str(report.longrepr))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Advance; keep what broke by itself."""
+        assert self.collector is not None
+        if self.collector.fatal:
+            self._session.shouldstop = self.collector.fatal
+            return
+        cell = getattr(report, "convspec_cell", None)
+        if report.failed and not (cell and cell["findings"]):
+            self.broken_checks.append(f"{report.nodeid}\n{report.longrepr}")
+        if cell:
+            self.failed += any(f["clause"] for f in cell["findings"])
+        done, total = len(self.collector.done), len(self.collector.planned)
+        now = report.nodeid.split("::")[-1].removeprefix("test_").replace("_", "-")
+        found = f"{self.failed} with findings  " if self.failed else ""
+        self.progress.update(self._task, completed=done, total=total, now=f"{found}{now}")
+        if not self.console.is_terminal and time.monotonic() - self._said > self.EVERY:
+            self._said = time.monotonic()
+            self.console.print(f"{done}/{total} judged, {self.failed} with findings", highlight=False)
+
+    def pytest_sessionfinish(self) -> None:
+        """Take the bar away; the report follows."""
+        self.progress.stop()

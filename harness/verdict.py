@@ -1,0 +1,101 @@
+"""Verdicts: the six states, the finding that explains one, and the cell of the table that holds them.
+
+May import the standard library only: results travel through pytest's reports and into JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class State(StrEnum):
+    """What is said of one clause, dtype and backend. The denominator is fixed: every cell has exactly one."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    DEVIATION = "deviation"
+    UNSUPPORTED = "unsupported"
+    CRASH = "crash"
+    NOT_RUN = "not run"
+
+
+#: From best to worst: a summary of several cells shows the worst.
+SEVERITY = (State.PASS, State.NOT_RUN, State.UNSUPPORTED, State.DEVIATION, State.FAIL, State.CRASH)
+
+
+def worst(states: list[State]) -> State:
+    """The state that a summary of several cells shows."""
+    return max(states, key=SEVERITY.index) if states else State.NOT_RUN
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One broken clause with its smallest witness.
+
+    `kind` groups findings of one cause: value, shape, dtype, type, exception, crash, hang, changed input, alias,
+    silent (an invalid call that was answered) or property.
+    """
+
+    clause: str
+    kind: str
+    message: str
+    call: str = ""
+    case: dict[str, Any] | None = None
+    expected: str = ""
+    got: str = ""
+    error: str = ""
+    elements: int = 0
+    stderr: str = ""
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether the backend's process was lost."""
+        return self.kind in ("crash", "hang")
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able data."""
+        return asdict(self)
+
+
+@dataclass
+class Cell:
+    """What was found for one clause, dtype and backend."""
+
+    clause: str
+    level: str
+    dtype: str
+    backend: str
+    state: State = State.NOT_RUN
+    reason: str = ""
+    findings: list[Finding] = field(default_factory=list)
+    cases: int = 0
+    refused: int = 0
+    skipped: int = 0
+    outputs: int = 0
+    seconds: float = 0.0
+    reading: str = ""
+
+    def conclude(self) -> State:
+        """Settle the state from what was gathered."""
+        own = [f for f in self.findings if f.clause == self.clause]
+        if any(f.is_crash for f in own):
+            self.state = State.CRASH
+        elif own:
+            self.state = State.FAIL
+        elif self.cases > self.refused:
+            self.state = State.PASS
+        else:
+            self.state = State.UNSUPPORTED if self.cases else State.NOT_RUN
+        return self.state
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able data."""
+        return asdict(self) | {"state": str(self.state)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Cell:
+        """The cell that `to_dict` wrote."""
+        findings = [Finding(**f) for f in data["findings"]]
+        return cls(**(data | {"state": State(data["state"]), "findings": findings}))

@@ -1,0 +1,261 @@
+"""The forward convolution: what is summed, over which taps, and what special values do (spec/conv2d.md)."""
+
+import numpy as np
+import pytest
+
+from convspec.harness.cases.case import Case
+from convspec.harness.cases.formats import FLOATS
+from convspec.harness.cases.recipes import arrays
+from convspec.harness.cases.strategies import DILATIONS, UNIT, convolutions, pads_something
+from convspec.harness.judge import same_bits
+from convspec.harness.oracle.truth import truths
+
+clause = pytest.mark.clause
+
+
+@clause("conv2d-sum", dtypes=FLOATS)
+def test_conv2d_sum(check):
+    """Every tap once, over all sizes that kernels like to treat apart."""
+    check(convolutions(check.dtype, recipes=("integers", "powers", "real")), share=2)
+
+
+@clause("conv2d-cross-correlation", dtypes=FLOATS)
+def test_conv2d_cross_correlation(check):
+    """The filter is not flipped: an impulse reads it back."""
+    larger = lambda c: min(c.kernel) > 1  # noqa: E731
+    check(convolutions(check.dtype, recipes=("impulse-x",), where=larger))
+
+
+@clause("padding-contributes-nothing", dtypes=FLOATS)
+def test_padding_contributes_nothing(check):
+    """Same-sign data over much padding: whatever padding added would show."""
+    check(convolutions(check.dtype, paddings=("SAME",), recipes=("powers", "positive"), where=pads_something))
+
+
+@clause("bias-added", dtypes=FLOATS)
+def test_bias_added(check):
+    """One number a filter, added once, everywhere."""
+    check(convolutions(check.dtype, bias=True, recipes=("integers", "real")))
+
+
+@clause("groups", dtypes=FLOATS)
+def test_groups(check):
+    """Each group of filters reads its own group of channels, in order."""
+    check(convolutions(check.dtype, groups=(2, 3, 4)))
+    check(convolutions(check.dtype, groups=(2, 3), dilations=DILATIONS), share=0.3)
+
+
+@clause("depthwise", dtypes=FLOATS)
+def test_depthwise(check):
+    """One group a channel, with one filter or several each."""
+    several = lambda c: c.groups > 1  # noqa: E731
+    check(convolutions(check.dtype, depthwise=True, channels=(2, 5), where=several))
+
+
+@clause("pointwise-is-matrix-product", dtypes=FLOATS)
+def test_pointwise_is_matrix_product(check):
+    """A 1x1 kernel at stride 1 is a matrix product over the channels, to the bit on integers."""
+
+    def equals_matmul(ask, case):
+        data = arrays(case)
+        y = ask(case, data)["y"].astype(np.float64)
+        product = data["x"].astype(np.float64) @ data["w"][0, 0].astype(np.float64)
+        return None if np.array_equal(y, product) else "It differs from the matrix product x @ w."
+
+    plain = {"kernels": ((1, 1),), "wide": (None, "h", "w", "cin", "cout", "batch")}
+    check.holds(convolutions(check.dtype, strides=UNIT, recipes=("integers",), **plain), equals_matmul)
+    check(convolutions(check.dtype, **plain), share=0.5)
+
+
+@clause("locality", dtypes=FLOATS)
+def test_locality(check):
+    """Changing one pixel changes no output whose receptive field does not hold it, to the bit."""
+
+    def outside_is_untouched(ask, case):
+        data = arrays(case)
+        rng = np.random.default_rng(case.seed)
+        before = ask(case, data)["y"]
+        row, column = int(rng.integers(case.x[1])), int(rng.integers(case.x[2]))
+        changed = data["x"].copy()
+        changed[:, row, column] = -2 * changed[:, row, column] + 1
+        after = ask(case, data | {"x": changed})["y"]
+        reads = _reads(case, row, column)
+        if same_bits(np.where(reads[None, :, :, None], 0, before), np.where(reads[None, :, :, None], 0, after)):
+            return None
+        return f"Changing pixel ({row}, {column}) changed outputs that do not read it."
+
+    check.holds(convolutions(check.dtype, recipes=("real",), wide=(None, "h", "w")), outside_is_untouched)
+
+
+def _reads(case, row, column):
+    """Which outputs read that pixel: a mask of the output's rows and columns."""
+    window, mask = case.window, []
+    for axis, at in ((0, row), (1, column)):
+        first = np.arange(window.output[axis]) * window.strides[axis] - window.pads[axis][0]
+        taps = first[:, None] + np.arange(window.kernel[axis]) * window.dilations[axis]
+        mask.append((taps == at).any(axis=1))
+    return np.outer(*mask)
+
+
+@clause("weight-sharing", dtypes=FLOATS)
+def test_weight_sharing(check):
+    """The image moved by one stride gives the answer moved by one pixel."""
+
+    def moves_along(ask, case):
+        data = arrays(case)
+        rows, columns = case.strides
+        moved = np.pad(data["x"], ((0, 0), (rows, 0), (columns, 0), (0, 0)))
+        y = ask(case, data)["y"].astype(np.float64)
+        z = ask(case.but(x=moved.shape), data | {"x": moved})["y"].astype(np.float64)
+        if z.shape[1] > y.shape[1] and z.shape[2] > y.shape[2] and np.array_equal(z[:, 1:, 1:], y):
+            return None
+        return "Moving the image by one stride did not move the answer by one pixel."
+
+    check.holds(convolutions(check.dtype, paddings=("VALID",), recipes=("integers",)), moves_along, share=0.7)
+
+
+@clause("batch-items-independent", dtypes=FLOATS)
+def test_batch_items_independent(check):
+    """Other images in the batch change nothing: on integers, to the bit."""
+
+    def alone_and_together(ask, case):
+        data = arrays(case)
+        together = ask(case, data)["y"].astype(np.float64)
+        for item in range(case.x[0]):
+            one = data | {"x": data["x"][item : item + 1]}
+            alone = ask(case.but(x=(1, *case.x[1:])), one)["y"].astype(np.float64)
+            if not np.array_equal(alone[0], together[item]):
+                return f"Image {item} has another answer in the batch than alone."
+        return None
+
+    several = convolutions(check.dtype, recipes=("integers",), batch=(2, 5), wide=(None, "cin", "cout", "h"))
+    check.holds(several, alone_and_together, share=0.5)
+
+
+@clause("output-depth", dtypes=FLOATS)
+def test_output_depth(check):
+    """As many channels out as there are filters."""
+    check(convolutions(check.dtype, channels=(1, 9), wide=("cout", None)), share=0.7)
+
+
+@clause("empty-batch", dtypes=FLOATS)
+def test_empty_batch(check):
+    """No image in, none out, and the other sizes as always."""
+    base = Case("conv2d", (0, 5, 5, 1), (3, 3), filters=2, dtype=check.dtype)
+    check.each(
+        [
+            base,
+            base.but(padding="SAME"),
+            base.but(strides=(2, 1)),
+            base.but(x=(0, 4, 6, 3), padding="SAME", strides=(2, 2)),
+        ]
+    )
+
+
+@clause("no-input-channels", dtypes=FLOATS)
+def test_no_input_channels(check):
+    """An empty sum is zero (plus the bias), in every output channel."""
+    base = Case("conv2d", (1, 3, 4, 0), (2, 2), filters=2, dtype=check.dtype)
+    check.each([base, base.but(padding="SAME"), base.but(x=(2, 5, 4, 0), strides=(2, 1))])
+    if check.judge.backend.hello.get("accepts_bias"):
+        check.each([base.but(bias=True)])
+
+
+@clause("conv2d-dtype-preserved", dtypes=FLOATS)
+def test_conv2d_dtype_preserved(check):
+    """The result has the dtype of the operands, and is a NumPy array."""
+    check(convolutions(check.dtype, recipes=("integers", "real")), share=0.5)
+
+
+@clause("conv2d-nan", dtypes=FLOATS)
+def test_conv2d_nan(check):
+    """A NaN reaches exactly the outputs that read it."""
+    check(convolutions(check.dtype, recipes=("nan-in-x",), wide=(None, "h", "w", "cin")))
+    check(convolutions(check.dtype, recipes=("nan-in-w",), paddings=("VALID",), wide=(None, "cout")), share=0.4)
+
+
+@clause("conv2d-infinity", dtypes=FLOATS)
+def test_conv2d_infinity(check):
+    """An infinity reaches exactly the outputs that read it, with its sign; times zero it is NaN."""
+    check(convolutions(check.dtype, recipes=("inf-in-x", "minus-inf-in-x"), wide=(None, "h", "w", "cin")))
+    check(convolutions(check.dtype, recipes=("inf-in-w",), paddings=("VALID",), wide=(None, "cout")), share=0.4)
+    zeros = [
+        Case("conv2d", (1, 3, 4, 1), (2, 2), filters=2, dtype=check.dtype, recipe=r, seed=s)
+        for r in ("inf-in-x-zero-w", "inf-in-w-zero-x")
+        for s in range(3)
+    ]
+    check.each(zeros)
+
+
+@clause("conv2d-overflow", dtypes=FLOATS)
+def test_conv2d_overflow(check):
+    """Sums below the largest finite number stay finite; what rounds beyond it is infinity, not the largest number."""
+    check(convolutions(check.dtype, recipes=("large", "overflow"), wide=(None, "cin")), share=0.7)
+
+
+@clause("conv2d-signed-zero", dtypes=("float32",))
+def test_conv2d_signed_zero(check):
+    """The sign of a zero is free; the answer must be a zero."""
+    check(convolutions(check.dtype, recipes=("minus-zero",), wide=(None,)), share=0.5)
+
+
+@clause("subnormals-kept", dtypes=FLOATS)
+def test_subnormals_kept(check):
+    """Subnormal inputs and results keep their value."""
+    smallest = Case("conv2d", (1, 1, 2, 1), (1, 1), filters=1, dtype=check.dtype, recipe="subnormal")
+    check(convolutions(check.dtype, recipes=("subnormal",), wide=(None,)), also=[smallest], flush=False, share=0.5)
+
+
+#: One infinite weight, so that an output is finite, infinite or NaN by where that tap falls.
+_OVER_PADDING = {
+    "recipes": ("inf-in-w",),
+    "paddings": ("SAME", None),
+    "where": pads_something,
+    "wide": (None, "h", "cin"),
+}
+
+
+@clause("padding-under-nonfinite-weight", dtypes=("all",))
+def test_padding_under_nonfinite_weight(check):
+    """Which of the two readings is taken: absent, or zero times the weight."""
+    seen = set()
+
+    def either(ask, case):
+        seen.update(_readings(ask, case))
+
+    for dtype in FLOATS:
+        check.holds(convolutions(dtype, **_OVER_PADDING), either, share=0.25)
+    check.reading(" and ".join(sorted(seen)))
+
+
+@clause("consistency-of-padding-taps", dtypes=("all",))
+def test_consistency_of_padding_taps(check):
+    """The same reading for every shape, dtype and output element."""
+    first = []
+
+    def as_before(ask, case):
+        seen = _readings(ask, case)
+        if len(seen) > 1:
+            return "Within one answer some padding taps are absent and others are zero times infinity."
+        if seen and not first:
+            first.append((seen, case))
+        if seen and seen != first[0][0]:
+            return f"Padding taps are {seen.pop()} here; they are {min(first[0][0])} in {first[0][1].describe()}"
+        return None
+
+    for dtype in FLOATS:
+        small = [
+            Case("conv2d", (1, 2, 3, 1), (3, 3), filters=1, padding="SAME", dtype=dtype, recipe="inf-in-w", seed=s)
+            for s in range(4)
+        ]
+        check.holds(convolutions(dtype, **_OVER_PADDING), as_before, share=0.5, also=small)
+
+
+def _readings(ask, case):
+    """What the outputs whose infinite tap falls on padding show."""
+    data = arrays(case)
+    y = ask(case, data)["y"].astype(np.float64)
+    absent = truths(case, data)[0].value
+    multiplied = truths(case, data, padding_taps="multiply")[0].value
+    telling = np.isnan(multiplied) & ~np.isnan(absent)
+    return {"zero times infinity" if nan else "absent" for nan in np.unique(np.isnan(y[telling]))}

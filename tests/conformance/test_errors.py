@@ -1,0 +1,88 @@
+"""Errors: invalid calls raise; they never crash, hang or answer (spec/errors.md)."""
+
+import pytest
+
+from convspec.harness.cases.case import Case
+from convspec.harness.cases.invalid import CHANGES, Invalid
+from convspec.harness.cases.recipes import arrays
+from convspec.harness.judge import same_bits
+
+clause = pytest.mark.clause
+
+
+@clause("error-strides-positive", dtypes=("float32",))
+def test_error_strides_positive(check):
+    """Strides of zero and below."""
+    check.refused()
+
+
+@clause("error-dilations-positive", dtypes=("float32",))
+def test_error_dilations_positive(check):
+    """Dilations of zero and below."""
+    check.refused()
+
+
+@clause("error-ksize-positive", dtypes=("float32",))
+def test_error_ksize_positive(check):
+    """Windows of no element."""
+    check.refused()
+
+
+@clause("error-rank", dtypes=("float32",))
+def test_error_rank(check):
+    """Images and filters of another rank than four."""
+    check.refused()
+
+
+@clause("error-channel-mismatch", dtypes=("float32",))
+def test_error_channel_mismatch(check):
+    """A filter for another number of channels."""
+    check.refused()
+
+
+@clause("error-groups-divide", dtypes=("float32",))
+def test_error_groups_divide(check):
+    """Groups of zero, below, or that do not divide."""
+    check.refused()
+
+
+@clause("error-negative-padding", dtypes=("float32",))
+def test_error_negative_padding(check):
+    """Explicit padding below zero."""
+    check.refused()
+
+
+@clause("error-unknown-padding", dtypes=("float32",))
+def test_error_unknown_padding(check):
+    """Padding names that do not exist."""
+    check.refused()
+
+
+@clause("error-dtype-mismatch", dtypes=("float32",))
+def test_error_dtype_mismatch(check):
+    """Operands of two dtypes."""
+    check.refused()
+
+
+@clause("error-gradient-shape", dtypes=("float32",))
+def test_error_gradient_shape(check):
+    """A dy that has not the output's shape."""
+    check.refused()
+
+
+@clause("errors-leave-no-trace", dtypes=("float32",))
+def test_errors_leave_no_trace(check):
+    """After each refusal a valid call has the answer that it had before."""
+    conv = Case("conv2d", (1, 4, 5, 4), (2, 3), filters=4, padding="SAME", recipe="integers")
+    pool = Case("max_pool", (1, 4, 5, 4), (2, 2), padding="SAME", recipe="distinct")
+
+    def unmoved(ask, case):
+        before = ask(case, arrays(case))["y"]
+        for name, change in CHANGES.items():
+            if case.op in change.ops and change.clause != "error-rank":  # a rank may crash; that is a clause of its own
+                check.judge.backend.call(Invalid(case, name).request())
+                if not same_bits(ask(case, arrays(case))["y"], before):
+                    return f"After an invalid call ({name.replace('_', ' ')}) a valid one has another answer."
+        return None
+
+    check.relation([conv, pool], unmoved)

@@ -1,0 +1,138 @@
+"""Numerics: exact on the lattice, within the bound elsewhere, and the same again (spec/numerics.md)."""
+
+import numpy as np
+import pytest
+
+from convspec.adapters.backend import Contract
+from convspec.harness.cases.case import Case
+from convspec.harness.cases.formats import FLOATS
+from convspec.harness.cases.recipes import arrays
+from convspec.harness.cases.strategies import DILATIONS, convolutions
+from convspec.harness.cases.sweeps import large_sums, tails
+from convspec.harness.judge import same_bits
+
+clause = pytest.mark.clause
+NARROW = ("float16", "bfloat16")
+
+
+@clause("exact-on-lattice", dtypes=FLOATS)
+def test_exact_on_lattice(check):
+    """Integers whose sums the accumulator holds: every order of summation gives the same bits."""
+    check(convolutions(check.dtype, recipes=("integers", "powers", "odd", "odd-w", "cancel")))
+    check(convolutions(check.dtype, dilations=DILATIONS, groups=(1, 2), recipes=("integers", "odd")), share=0.4)
+
+
+@clause("error-bound", dtypes=FLOATS)
+def test_error_bound(check):
+    """Real data: within the rounding error of any order of summation, element by element."""
+    check(convolutions(check.dtype, recipes=("real", "positive", "wide")), share=2)
+
+
+@clause("error-bound-gradients", dtypes=FLOATS)
+def test_error_bound_gradients(check):
+    """The same for both gradients."""
+    check(convolutions(check.dtype, op="conv2d_vjp", recipes=("real", "positive", "wide")), share=2)
+
+
+@clause("full-precision-inputs", dtypes=FLOATS)
+def test_full_precision_inputs(check):
+    """No operand is rounded to TF32, bfloat16 or anything else before it is multiplied."""
+    wide = (None, "cin", "cout", "kernel")
+    check(convolutions(check.dtype, recipes=("odd", "odd-w"), wide=wide))
+    check(convolutions(check.dtype, op="conv2d_vjp", recipes=("odd", "odd-w", "odd-dy"), wide=wide), share=0.7)
+
+
+@clause("accumulate-at-least-float32", dtypes=NARROW)
+def test_accumulate_at_least_float32(check):
+    """float16 and bfloat16 sums are kept in float32 or wider, and rounded once."""
+    check.each(large_sums("conv2d", check.dtype, check.level, ("odd", "cancel", "real")), contract=_wider(check))
+    check(
+        convolutions(check.dtype, recipes=("odd", "cancel"), wide=("cin", "kernel")), contract=_wider(check), share=0.5
+    )
+
+
+@clause("accumulate-gradients-at-least-float32", dtypes=NARROW)
+def test_accumulate_gradients_at_least_float32(check):
+    """The same for both gradients."""
+    check.each(large_sums("conv2d_vjp", check.dtype, check.level, ("odd", "odd-dy", "real")), contract=_wider(check))
+    check(convolutions(check.dtype, op="conv2d_vjp", recipes=("odd", "odd-dy"), wide=("cout", "h", "batch")), contract=_wider(check), share=0.5)  # fmt: skip
+
+
+def _wider(check):
+    """The declared contract, but for an accumulator narrower than float32: that is what these clauses forbid."""
+    declared = check.judge.contract
+    accumulate = declared.accumulate if declared.accumulate in ("float32", "float64") else None
+    return Contract(accumulate, declared.tf32, declared.flush_subnormals, declared.algorithm)
+
+
+@clause("no-tap-lost", dtypes=FLOATS)
+def test_no_tap_lost(check):
+    """Each tap carries a bit of its own: the answer lists the taps that were read."""
+    check(convolutions(check.dtype, recipes=("powers",), dilations=((1, 1), (2, 1), (1, 3)), groups=(1, 1, 2)))
+
+
+@clause("large-sums", dtypes=FLOATS)
+def test_large_sums(check):
+    """Up to 4608 products in one sum: exact data and real data."""
+    check.each(large_sums("conv2d", check.dtype, check.level, ("integers", "odd", "real", "positive")))
+
+
+@clause("tail-sizes", dtypes=FLOATS)
+def test_tail_sizes(check):
+    """Every size from 1 and off by one around 8, 16, 32, 64, one axis at a time."""
+    check.each(tails(check.dtype))
+
+
+@clause("deterministic", dtypes=FLOATS)
+def test_deterministic(check):
+    """The same call gives the same bits, however often and with whatever memory it finds."""
+
+    def same_again(ask, case):
+        data = arrays(case)
+        first = ask(case, data)
+        for _ in range(2):
+            again = ask(case, data)
+            for name, result in first.items():
+                if not same_bits(result, again[name]):
+                    return f"{name} has other bits when the same call is made again."
+        return None
+
+    check.holds(convolutions(check.dtype, recipes=("real",)), same_again, share=0.4)
+    check.holds(convolutions(check.dtype, op="conv2d_vjp", recipes=("real",)), same_again, share=0.3)
+
+
+@clause("batch-invariance", dtypes=FLOATS)
+def test_batch_invariance(check):
+    """SHOULD: an image gives the same bits alone and in a batch."""
+
+    def alone_as_together(ask, case):
+        data = arrays(case)
+        together = ask(case, data)["y"]
+        for item in range(case.x[0]):
+            one = data | {"x": data["x"][item : item + 1]}
+            alone = ask(case.but(x=(1, *case.x[1:])), one)["y"]
+            if not same_bits(alone[0], together[item]):
+                apart = np.abs(alone[0].astype(np.float64) - together[item].astype(np.float64))
+                return f"Image {item} differs by up to {np.nanmax(apart):.3g} between a batch of {case.x[0]} and alone."
+        return None
+
+    small = [Case("conv2d", (n, 1, 2, c), (1, 1), filters=f, dtype=check.dtype, recipe="real", seed=n)
+             for n in (2, 8) for c in (2, 6) for f in (2, 16)]  # fmt: skip
+    cases = convolutions(check.dtype, recipes=("real",), batch=(2, 5), wide=(None, "cin", "cout"))
+    check.holds(cases, alone_as_together, share=0.4, also=small)
+
+
+@clause("thread-invariance", dtypes=("float32",))
+def test_thread_invariance(check, single_threaded):
+    """SHOULD: one thread gives the same bits as many."""
+
+    def one_as_many(ask, case):
+        data = arrays(case)
+        many = ask(case, data)
+        one, _ = single_threaded.results(case, data, check.question())
+        for name, result in many.items():
+            if not same_bits(result, one[name]):
+                return f"{name} has other bits with one thread."
+        return None
+
+    check.holds(convolutions(check.dtype, recipes=("real",), wide=("h", "cin", "batch")), one_as_many, share=0.4)
