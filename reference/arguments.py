@@ -7,7 +7,7 @@ bfloat16 is known by its name, so that ml_dtypes need not be imported (whoever p
 from __future__ import annotations
 
 from operator import index
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -27,11 +27,11 @@ _SHOWN = 80
 
 def show(value: object) -> str:
     """Spell a value in a message: short, and never raising."""
-    if isinstance(value, np.ndarray) and value.size > 8:  # noqa: PLR2004 - what fits a line
+    if isinstance(value, np.ndarray) and value.size > 8:
         return f"array of shape {value.shape} and dtype {value.dtype}"
     try:
         text = repr(value)
-    except Exception:  # noqa: BLE001 - the value is a stranger, and the message must come out all the same
+    except Exception:
         return f"a {type(value).__name__}"
     return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
 
@@ -46,7 +46,7 @@ def _integer(name: str, value: object, whole: object) -> int:
         except TypeError:
             pass
     raise TypeError(
-        f"{name}={show(whole)}: {show(value)} is a {type(value).__name__}, expected an integer; pass whole pixels as int"
+        f"{name}={show(whole)}: {show(value)} is a {type(value).__name__}, expected an integer; pass an int"
     )
 
 
@@ -66,7 +66,7 @@ def _items(name: str, value: object, expected: str) -> tuple[object, ...]:
     """The elements of a short sequence; anything else is refused."""
     if isinstance(value, (tuple, list)):
         return tuple(value)
-    if isinstance(value, np.ndarray) and value.ndim > 0 and len(value) <= 4:  # noqa: PLR2004 - a 4-vector
+    if isinstance(value, np.ndarray) and value.ndim > 0 and len(value) <= 4:
         return tuple(value)
     raise TypeError(f"{name}={show(value)}: a {type(value).__name__} is not accepted, expected {expected}")
 
@@ -79,13 +79,17 @@ def pair(name: str, value: object) -> Pair:
     """
     if type(value) is int and 0 < value <= LARGEST:
         return value, value
+    if type(value) is tuple and len(value) == 2:
+        height, width = value
+        if type(height) is int and type(width) is int and 0 < height <= LARGEST and 0 < width <= LARGEST:
+            return value
     if not isinstance(value, (tuple, list, np.ndarray, str, bytes)) or (
         isinstance(value, np.ndarray) and not value.ndim
     ):
         both = _size(name, value, value, 1)
         return both, both
     items = _items(name, value, "an int, a pair (h, w) or a 4-vector [1, h, w, 1]")
-    if len(items) == 4:  # noqa: PLR2004 - TensorFlow's form
+    if len(items) == 4:
         numbers = [_size(name, item, value, 1) for item in items]
         if numbers[0] != 1 or numbers[3] != 1:
             raise ValueError(
@@ -93,7 +97,7 @@ def pair(name: str, value: object) -> Pair:
                 "windows move over height and width alone"
             )
         return numbers[1], numbers[2]
-    if len(items) != 2:  # noqa: PLR2004
+    if len(items) != 2:
         raise ValueError(
             f"{name}={show(value)}: {len(items)} values, expected an int, a pair (h, w) or a 4-vector [1, h, w, 1]"
         )
@@ -103,7 +107,7 @@ def pair(name: str, value: object) -> Pair:
 def sizes(name: str, value: object) -> Pair:
     """Height and width of an image, zero allowed."""
     items = _items(name, value, "a pair (h, w)")
-    if len(items) != 2:  # noqa: PLR2004
+    if len(items) != 2:
         raise ValueError(f"{name}={show(value)}: {len(items)} values, expected a pair (h, w)")
     return _size(name, items[0], value, 0), _size(name, items[1], value, 0)
 
@@ -114,6 +118,8 @@ def padding(value: object) -> str | Pads:
     >>> padding("same"), padding([[1, 2], [0, 0]])
     ('SAME', ((1, 2), (0, 0)))
     """
+    if type(value) is str and value in PADDINGS:
+        return value
     expected = "'SAME', 'VALID', 'SAME_LOWER' or ((top, bottom), (left, right))"
     if isinstance(value, str):
         name = value.upper()
@@ -160,18 +166,16 @@ def array(name: str, value: object, rank: int, axes: str, *, integers: bool = Fa
         return value
     if (integers or exact) and dtype in INTEGERS:
         return value
-    if exact and dtype == object:
+    if exact and dtype.kind == "O":
         return value
-    _refuse_dtype(name, dtype, integers)
+    raise TypeError(_dtype_refused(name, dtype, integers))
 
 
-def _refuse_dtype(name: str, dtype: np.dtype[Any], integers: bool) -> NoReturn:
+def _dtype_refused(name: str, dtype: np.dtype[Any], integers: bool) -> str:
     if not dtype.isnative:
-        raise TypeError(
-            f"{name} has dtype {dtype.str} in foreign byte order; convert it with .astype of the native dtype"
-        )
+        return f"{name} has dtype {dtype.str} in foreign byte order, expected the native one; convert it with .astype"
     known = "float64, float32, float16 or bfloat16" + (" or an integer type of 8 to 64 bits" if integers else "")
-    raise TypeError(f"{name} has dtype {dtype}, expected {known}; convert it with {name}.astype(numpy.float32)")
+    return f"{name} has dtype {dtype}, expected {known}; convert it with {name}.astype(numpy.float32)"
 
 
 def image(x: object, *, exact: bool = False) -> Array:

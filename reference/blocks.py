@@ -1,23 +1,24 @@
 """How the fast form cuts its work: blocks of outputs and of taps, and the patches of the image that they read.
 
-May import NumPy, `geometry` and `arguments`. It bounds the memory of `conv2d` and `max_pool` (at most 64 MB above inputs
-and results, whatever the kernel), and keeps what is worked on in the cache.
+May import NumPy, `geometry` and `arguments`. It bounds the memory of `conv2d` and `max_pool` (at most 64 MB above
+inputs and results, whatever the kernel), and keeps what is worked on in the cache.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from functools import lru_cache
+from math import isfinite, prod
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from .arguments import Array
-from .geometry import Reach, Window, effective_kernel, reach
+from .geometry import Reach, Window, axis
 
-# Bytes of one matrix of columns: about the second-level cache, so that filling it and multiplying it overlap there.
-COLUMNS = 1 << 20
+# Bytes of one matrix of columns: a few of them fit the last cache, and filling one is long beside a call.
+COLUMNS = 1 << 21
 # With long columns more is allowed, so that a product has rows enough to be worth packing the filters for.
 COLUMNS_MOST = 1 << 23
 ROWS_WANTED = 256
@@ -74,7 +75,7 @@ def outputs(batch: int, height: int, width: int, most: int) -> Iterator[Block]:
 
 
 def taps(kernel: tuple[int, int], depth: int, most: int) -> list[Taps]:
-    """Cut the taps into blocks of at most `most` numbers: whole kernel rows, else parts of one, else channels of a tap."""
+    """Cut the taps into blocks of at most `most` numbers: whole rows of the kernel, parts of one, or of a tap."""
     height, width = kernel
     if depth == 0:
         return []
@@ -102,20 +103,21 @@ def all_finite(*arrays: Array) -> bool:
 
     A sum of finite numbers can overflow; the answer is then no, which costs time and nothing else.
     """
-    return all(a.dtype.kind in "iu" or bool(np.isfinite(a.sum(dtype=_summing(a.dtype)))) for a in arrays)
+    for a in arrays:
+        if a.dtype.kind not in "iu" and not isfinite(a.sum(dtype=_summing(a.dtype))):
+            return False
+    return True
 
 
 def _summing(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    return dtype if dtype.itemsize > 4 and dtype.kind == "f" else np.dtype(np.float32)  # noqa: PLR2004 - bytes
+    return dtype if dtype.itemsize > 4 and dtype.kind == "f" else np.dtype(np.float32)
 
 
-def block_reach(block: Block, size: tuple[int, int], window: Window) -> tuple[Reach, Reach]:
-    """The rows and columns of the input that a block of outputs reads."""
-    (kernel_h, kernel_w), (stride_h, stride_w), (dilation_h, dilation_w), _, ((top, _), (left, _)) = window
-    return (
-        reach(block.r0, block.r1, size[0], kernel_h, stride_h, dilation_h, top),
-        reach(block.c0, block.c1, size[1], kernel_w, stride_w, dilation_w, left),
-    )
+@lru_cache(maxsize=1024)
+def reaches(block: Block, height: int, width: int, window: Window) -> tuple[Reach, Reach]:
+    """The rows and the columns of an image of that size that a block of outputs reads."""
+    rows, columns = axis(window, 0, height), axis(window, 1, width)
+    return rows.part(block.r0, block.r1).reach(), columns.part(block.c0, block.c1).reach()
 
 
 class Scratch:
@@ -127,7 +129,7 @@ class Scratch:
 
     def take(self, name: str, shape: tuple[int, ...]) -> Array:
         """An uninitialised array of that shape; it is overwritten by the next `take` of that name."""
-        size = math.prod(shape)
+        size = prod(shape)
         kept = self._kept.get(name)
         if kept is None or kept.size < size:
             kept = self._kept[name] = np.empty(size, self.dtype)
@@ -139,13 +141,13 @@ def patch(x: Array, block: Block, window: Window, scratch: Scratch) -> Array | N
 
     x itself where it needs neither padding nor conversion; None where a copy would be too large.
     """
-    rows, columns = block_reach(block, x.shape[1:3], window)
+    rows, columns = reaches(block, x.shape[1], x.shape[2], window)
     inside = x[block.n0 : block.n1, rows.start : rows.stop, columns.start : columns.stop]
     whole = inside.shape[1] == rows.span and inside.shape[2] == columns.span
     if whole and x.dtype == scratch.dtype:
         return inside
     shape = (inside.shape[0], rows.span, columns.span, *x.shape[3:])
-    if math.prod(shape) * scratch.dtype.itemsize > PATCH_MOST:
+    if prod(shape) * scratch.dtype.itemsize > PATCH_MOST:
         return None
     padded = scratch.take("patch", shape)
     if not whole:
@@ -155,7 +157,7 @@ def patch(x: Array, block: Block, window: Window, scratch: Scratch) -> Array | N
 
 
 def windows(patch_: Array, block: Block, window: Window) -> Array:
-    """View a patch [n, h, w, g, c] as its windows [n, row, column, kernel row, kernel column, g, c]; read-only by custom."""
+    """View a patch [n, h, w, g, c] as its windows [n, row, column, kernel row, kernel column, g, c]."""
     (kernel_h, kernel_w), (stride_h, stride_w), (dilation_h, dilation_w) = window[:3]
     batch, row, column, group, channel = patch_.strides
     shape = (
@@ -179,11 +181,3 @@ def windows(patch_: Array, block: Block, window: Window) -> Array:
     if patch_.flags.c_contiguous:  # as_strided takes several microseconds, most of a small call
         return np.ndarray(shape, patch_.dtype, patch_, 0, strides)
     return as_strided(patch_, shape, strides)
-
-
-def spans(window: Window) -> tuple[int, int]:
-    """Effective kernel of both axes."""
-    return (
-        effective_kernel(window.kernel[0], window.dilations[0]),
-        effective_kernel(window.kernel[1], window.dilations[1]),
-    )

@@ -7,9 +7,11 @@ as channels is depthwise), and the input gradient is composed of forward convolu
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import lru_cache
 from itertools import product
-from math import gcd
-from typing import NamedTuple
+from math import gcd, prod
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,14 +25,19 @@ from .blocks import (
     depth_a_block,
     outputs,
     patch,
+    reaches,
     rows_a_block,
     taps,
     windows,
 )
-from .geometry import Window
+from .geometry import Axis, Window, axis
 
 # A filter of this many numbers a tap is applied element by element; a matrix product would be mostly overhead.
 _ELEMENTWISE = 4
+# A convolution of at most so many products is done in one step.
+_SMALL = 1 << 14
+# Images of so few channels are narrow: the input gradient then adds up columns of x instead of copying those of dy.
+_NARROW = 8
 
 
 def conv2d(
@@ -82,7 +89,7 @@ def conv2d(
     """
     x, w, groups = arguments.operands(x, w, groups)
     bias = arguments.bias(bias, w)
-    window = geometry.resolve(x.shape[1:3], w.shape[:2], strides=strides, padding=padding, dilations=dilations)
+    window = geometry.lay(x.shape[1:3], w.shape[:2], strides, padding, dilations)
     return forward(x, w, window, groups, bias)
 
 
@@ -126,7 +133,7 @@ def conv2d_vjp(
            [1., 2., 1.]])
     """
     x, w, groups = arguments.operands(x, w, groups)
-    window = geometry.resolve(x.shape[1:3], w.shape[:2], strides=strides, padding=padding, dilations=dilations)
+    window = geometry.lay(x.shape[1:3], w.shape[:2], strides, padding, dilations)
     shape = arguments.result_shape((x.shape[0], *window.output, w.shape[3]), x.itemsize)
     dy = arguments.gradient(dy, shape, x.dtype)
     return input_gradient(x.shape, w, dy, window, groups), filter_gradient(x, w.shape, dy, window, groups)
@@ -135,35 +142,156 @@ def conv2d_vjp(
 def forward(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | None = None) -> Array:
     """`conv2d` for arguments that are known to be good, in any real dtype (x and w the same)."""
     shape = arguments.result_shape((x.shape[0], *window.output, w.shape[3]), x.itemsize)
+    small = _small(x.shape, w.shape, window, x.dtype) if groups == 1 else None
+    if small is not None and (small.inside is None or all_finite(w)):
+        return _forward_small(x, w, small, bias)
     y = np.empty(shape, x.dtype)
     split = _split_image(y, groups), _split_image(x, groups), _split_filters(w, groups)
     _correlate(*split, window, None if bias is None else bias.reshape(groups, 1, -1))
     return y
 
 
+class _Small(NamedTuple):
+    """How to do a convolution in one step: the padded image (if it is padded), its windows, and the two matrices."""
+
+    read: tuple[slice, ...]
+    padded: tuple[int, ...]
+    inside: tuple[slice, ...] | None
+    windows: tuple[int, ...]
+    strides: tuple[int, ...]
+    matrix: tuple[int, int]
+    result: tuple[int, ...]
+
+
+@lru_cache(maxsize=256)
+def _small(x_shape: tuple[int, ...], w_shape: tuple[int, ...], window: Window, dtype: np.dtype[Any]) -> _Small | None:
+    """The plan of a convolution that is too small to be worth cutting into blocks; None for any other."""
+    (height, width), (stride_h, stride_w), (dilation_h, dilation_w), output, _ = window
+    pixels, numbers = x_shape[0] * prod(output), prod(w_shape[:3])
+    if not 0 < pixels * numbers * w_shape[3] <= _SMALL or arguments.accumulator(dtype) != dtype:
+        return None
+    (h0, h1, above, rows), (w0, w1, before, columns) = (axis(window, a, x_shape[1 + a]).reach() for a in (0, 1))
+    padded = (x_shape[0], rows, columns, x_shape[3])
+    if prod(padded) > _SMALL:
+        return None
+    read, inside = (slice(None), slice(h0, h1), slice(w0, w1)), None
+    if padded != (x_shape[0], h1 - h0, w1 - w0, x_shape[3]):
+        inside = (slice(None), slice(above, above + h1 - h0), slice(before, before + w1 - w0))
+    number = dtype.itemsize * x_shape[3]
+    strides = (
+        rows * columns * number,
+        stride_h * columns * number,
+        stride_w * number,
+        dilation_h * columns * number,
+        dilation_w * number,
+        dtype.itemsize,
+    )
+    windows_ = (x_shape[0], *output, height, width, x_shape[3])
+    return _Small(read, padded, inside, windows_, strides, (pixels, numbers), (x_shape[0], *output, w_shape[3]))
+
+
+def _forward_small(x: Array, w: Array, small: _Small, bias: Array | None) -> Array:
+    """`forward` in one step, for what takes microseconds."""
+    if small.inside is not None:
+        padded = np.zeros(small.padded, x.dtype)
+        padded[small.inside] = x[small.read]
+    else:
+        padded = np.ascontiguousarray(x[small.read])
+    view = np.ndarray(small.windows, x.dtype, padded, 0, small.strides)
+    with np.errstate(all="ignore"):
+        y = np.matmul(view.reshape(small.matrix), w.reshape(small.matrix[1], -1))
+        if bias is not None:
+            y += bias
+    return y.reshape(small.result)
+
+
 def input_gradient(x_shape: tuple[int, ...], w: Array, dy: Array, window: Window, groups: int = 1) -> Array:
-    """Gradient of the input: every phase of the strides is a plain convolution of dy with some taps, turned around.
+    """Gradient of the input: what each window gave its taps, added up at the pixels that they read."""
+    dx = np.zeros(x_shape, dy.dtype)
+    if not (dx.size and dy.size):
+        return dx
+    split = _split_image(dx, groups), _split_image(dy, groups), _split_filters(w, groups)
+    _scatter(*split, window) if _narrow(*split, window) else _gather(*split, window)
+    return dx
+
+
+def _narrow(dx: Array, dy: Array, w: Array, window: Window) -> bool:
+    """Whether columns of x are so much narrower than those of dy that adding them up is faster than copying those.
+
+    Both ways multiply as much; only the second sums beside its result, as 16-bit floats need.
+    """
+    depth, filters = w.shape[3:]
+    spans = (axis(window, number, dx.shape[1 + number]).reach().span for number in (0, 1))
+    return (
+        depth <= _NARROW
+        and 2 * depth <= filters
+        and window.strides[1] == 1
+        and all(
+            span <= 2 * stride * size for span, stride, size in zip(spans, window.strides, window.output, strict=True)
+        )
+        and arguments.accumulator(dy.dtype) == dy.dtype
+        and all_finite(w)
+    )
+
+
+def _scatter(dx: Array, dy: Array, w: Array, window: Window) -> None:
+    """Add to each pixel what the windows gave it: a product for the columns of x, then one addition a tap.
+
+    Rows of dy are widened with zeros to the span that a row of windows reads, so that a tap's addition is one long run.
+    """
+    groups, _, _, depth, filters = w.shape
+    scratch = Scratch(dx.dtype)
+    most = depth_a_block(groups * filters * dx.itemsize) // groups
+    with np.errstate(all="ignore"):
+        for tap in taps(window.kernel, depth, max(1, most)):
+            matrix = _filters_matrix(w, tap, w.dtype)
+            for block in outputs(*dy.shape[:3], rows_a_block(groups * (_numbers(tap) + filters) * dx.itemsize)):
+                n0, n1, r0, r1, c0, c1 = block
+                rows, columns = reaches(block, dx.shape[1], dx.shape[2], window)
+                wide = scratch.take("wide", (n1 - n0, r1 - r0, columns.span, groups, filters))
+                wide[:, :, c1 - c0 :] = 0
+                wide[:, :, : c1 - c0] = dy[n0:n1, r0:r1, c0:c1]
+                given = scratch.take("given", (groups, _numbers(tap), prod(wide.shape[:3])))
+                np.matmul(matrix, wide.reshape(-1, groups, filters).transpose(1, 2, 0), out=given)
+                sums = _add_taps(given.reshape(groups, *_shape(tap), *wide.shape[:3]), tap, window, scratch)
+                sums = sums[:, :, :, rows.head :, columns.head :]
+                place = dx[n0:n1, rows.start : rows.stop, columns.start : columns.stop, :, tap.k0 : tap.k1]
+                place += sums[:, :, :, : place.shape[1], : place.shape[2]].transpose(2, 3, 4, 0, 1)
+
+
+def _add_taps(given: Array, tap: Taps, window: Window, scratch: Scratch) -> Array:
+    """Add up given [g, kernel row, kernel column, k, n, r, c] as [g, k, n, row, column] of what the windows read."""
+    groups, _, _, depth, batch, rows, width = given.shape
+    stride, (dilation_h, dilation_w) = window.strides[0], window.dilations
+    height = (window.kernel[0] - 1) * dilation_h + rows * stride + 1
+    sums = scratch.take("sums", (groups, depth, batch, height * width))
+    sums.fill(0)
+    for i, j in product(range(tap.i0, tap.i1), range(tap.j0, tap.j1)):
+        start = i * dilation_h * width + j * dilation_w
+        read = sums[..., start : start + rows * stride * width].reshape(groups, depth, batch, rows, stride * width)
+        read[..., :width] += given[:, i - tap.i0, j - tap.j0]
+    return sums.reshape(groups, depth, batch, height, width)
+
+
+def _gather(dx: Array, dy: Array, w: Array, window: Window) -> None:
+    """Fill each phase of the strides with a plain convolution of dy with some of the taps, turned around.
 
     Input pixel a + s j of an axis meets tap t in output o where o s + t d - before = a + s j. For a phase a, such taps
     are t0, t0 + s / g, ... (g = gcd(s, d)), and o = j + shift - q d / g for the q-th: a convolution of stride 1.
     """
-    dx = np.zeros(x_shape, dy.dtype)
-    grouped_dx, grouped_dy = _split_image(dx, groups), _split_image(dy, groups)
-    turned = _split_filters(w, groups).swapaxes(3, 4)
-    per_axis = [
-        _phases(
-            x_shape[1 + a], dy.shape[1 + a], window.kernel[a], window.strides[a], window.dilations[a], window.pads[a][0]
-        )
-        for a in (0, 1)
-    ]
-    for row, column in product(*per_axis):
-        out = grouped_dx[:, row.pixels, column.pixels]
-        w_phase = turned[:, row.taps, column.taps]
+    turned = w.swapaxes(3, 4)
+    rows, columns = (_phases(axis(window, number, dx.shape[1 + number])) for number in (0, 1))
+    for row, column in product(rows, columns):
+        out = dx[:, row.pixels, column.pixels]
+        filters = turned[:, row.taps, column.taps]
         plain = Window(
-            w_phase.shape[1:3], (1, 1), (row.dilation, column.dilation), out.shape[1:3], (row.pads, column.pads)
+            (filters.shape[1], filters.shape[2]),
+            (1, 1),
+            (row.dilation, column.dilation),
+            (out.shape[1], out.shape[2]),
+            (row.pads, column.pads),
         )
-        _correlate(out, grouped_dy[:, row.outputs, column.outputs], w_phase, plain, None)
-    return dx
+        _correlate(out, dy[:, row.outputs, column.outputs], filters, plain, None)
 
 
 class _Phase(NamedTuple):
@@ -176,27 +304,23 @@ class _Phase(NamedTuple):
     pads: tuple[int, int]
 
 
-def _phases(size: int, output: int, kernel: int, stride: int, dilation: int, before: int) -> list[_Phase]:
+def _phases(along: Axis) -> list[_Phase]:
     """The phases of an axis that any tap reaches; all other pixels are read by no window."""
+    size, kernel, stride, dilation, before, output = along
     common = gcd(stride, dilation)
     step = stride // common  # from a tap of the phase to its next
     found = []
     for first in range(min(step, kernel)):
         phase = (first * dilation - before) % stride
-        if phase >= size:
-            continue
-        count = -(-(kernel - first) // step)
-        pixels = -(-(size - phase) // stride)
-        # the last tap of the phase, first in reverse, meets pixel j in output j + low
-        low = (phase + before - (first + (count - 1) * step) * dilation) // stride
-        high = (phase + before - first * dilation) // stride + pixels  # one past what the last pixel meets
+        last = first + (kernel - 1 - first) // step * step
+        # pixel j meets the taps in outputs j + low .. , those of the last pixel end before high
+        low = (phase + before - last * dilation) // stride
+        high = (phase + before - first * dilation) // stride - (phase - size) // stride
         kept = slice(min(max(low, 0), output), max(min(high, output), 0))
-        last = first + (count - 1) * step
-        reverse = slice(last, first - step if first >= step else None, -step)
-        if kept.start >= kept.stop:
-            continue
-        pads = (max(-low, 0), max(high - output, 0))
-        found.append(_Phase(slice(phase, None, stride), reverse, kept, dilation // common, pads))
+        if phase < size and kept.start < kept.stop:
+            reverse = slice(last, first - step if first >= step else None, -step)
+            pads = (max(-low, 0), max(high - output, 0))
+            found.append(_Phase(slice(phase, None, stride), reverse, kept, dilation // common, pads))
     return found
 
 
@@ -218,32 +342,35 @@ def filter_gradient(x: Array, w_shape: tuple[int, ...], dy: Array, window: Windo
             for block in outputs(*dy.shape[:3], rows_a_block(row_bytes)):
                 part = None if one_by_one else patch(grouped_x, block, window, scratch)
                 if part is None:
-                    _filter_gradient_by_taps(total, grouped_x, grouped_dy, window, block, tap)
+                    _filter_gradient_by_taps(total, (grouped_x, grouped_dy), window, block, tap)
                     continue
                 columns = _columns(windows(part, block, window), tap, scratch)
                 total += np.matmul(columns.swapaxes(1, 2), _pixels(grouped_dy, block, scratch.dtype))
             i0, i1, j0, j1, k0, k1 = tap
-            block_shape = (groups, i1 - i0, j1 - j0, k1 - k0, filters)
-            grouped_dw[:, i0:i1, j0:j1, k0:k1] = total.reshape(block_shape)
+            grouped_dw[:, i0:i1, j0:j1, k0:k1] = total.reshape(groups, *_shape(tap), filters)
     return dw
 
 
-def _filter_gradient_by_taps(total: Array, x: Array, dy: Array, window: Window, block: Block, tap: Taps) -> None:
+def _filter_gradient_by_taps(
+    total: Array, images: tuple[Array, Array], window: Window, block: Block, tap: Taps
+) -> None:
     """Add a block's share tap by tap, never touching padding (so that an infinite dy meets no padding)."""
+    x, dy = (image[block.n0 : block.n1] for image in images)
     i0, i1, j0, j1, k0, k1 = tap
-    by_tap = total.reshape(total.shape[0], i1 - i0, j1 - j0, k1 - k0, -1)
+    by_tap = total.reshape(total.shape[0], *_shape(tap), -1)
     elementwise = total.shape[0] > 1 and by_tap.shape[3] * by_tap.shape[4] <= _ELEMENTWISE
-    for i, rows_in, rows_out in _meetings(0, range(i0, i1), x.shape, window, block):
-        for j, columns_in, columns_out in _meetings(1, range(j0, j1), x.shape, window, block):
-            read = x[block.n0 : block.n1, rows_in, columns_in, :, k0:k1].astype(total.dtype, copy=False)
-            became = dy[block.n0 : block.n1, _shift(rows_out, block.r0), _shift(columns_out, block.c0)]
-            became = became.astype(total.dtype, copy=False)
-            if elementwise:
-                for k in range(k1 - k0):
-                    by_tap[:, i - i0, j - j0, k] += (read[..., k, None] * became).sum((0, 1, 2))
-                continue
+    rows, columns = _axes(x, window, block)
+    dy = dy[:, block.r0 : block.r1, block.c0 : block.c1]
+    for row, column in product(rows.runs(range(i0, i1)), columns.runs(range(j0, j1))):
+        read = x[:, row.pixels, column.pixels, :, k0:k1].astype(total.dtype, copy=False)
+        became = dy[:, row.outputs, column.outputs].astype(total.dtype, copy=False)
+        share = by_tap[:, row.tap - i0, column.tap - j0]
+        if elementwise:
+            for k in range(k1 - k0):
+                share[:, k] += (read[..., k, None] * became).sum((0, 1, 2))
+        else:
             left = read.reshape(-1, *read.shape[3:]).transpose(1, 2, 0)
-            by_tap[:, i - i0, j - j0] += np.matmul(left, became.reshape(-1, *became.shape[3:]).swapaxes(0, 1))
+            share += np.matmul(left, became.reshape(-1, *became.shape[3:]).swapaxes(0, 1))
 
 
 def _split_image(x: Array, groups: int) -> Array:
@@ -270,7 +397,7 @@ def _correlate(out: Array, x: Array, w: Array, window: Window, bias: Array | Non
         by_taps = padded and not all_finite(w)
         elementwise = groups > 1 and depth * filters <= _ELEMENTWISE
         cuts = taps(window.kernel, depth, max(1, depth_a_block(groups * filters * itemsize) // groups))
-        matrix = _filters_matrix(w, cuts[0], scratch.dtype) if len(cuts) == 1 else None
+        whole = [(cuts[0], _filters_matrix(w, cuts[0], scratch.dtype))] if len(cuts) == 1 else None
         row_bytes = groups * ((_numbers(cuts[0]) if cuts and not elementwise else depth) + filters) * itemsize
         flat = out.reshape(-1, groups, filters) if out.flags.c_contiguous and out.dtype == scratch.dtype else None
         for block in outputs(*out.shape[:3], rows_a_block(row_bytes)):
@@ -281,7 +408,9 @@ def _correlate(out: Array, x: Array, w: Array, window: Window, bias: Array | Non
             elif elementwise:
                 _elementwise(target, windows(part, block, window), w, scratch)
             else:
-                _products(target, windows(part, block, window), w, cuts, matrix, scratch)
+                # one block of taps at a time, so that a conversion of large filters is never held whole
+                matrices = whole or ((tap, _filters_matrix(w, tap, scratch.dtype)) for tap in cuts)
+                _products(target, windows(part, block, window), matrices, scratch)
             if bias is not None:
                 target += bias.astype(scratch.dtype, copy=False)
             if flat is None:
@@ -299,7 +428,11 @@ def _target(flat: Array | None, out: Array, block: Block, scratch: Scratch) -> A
 
 
 def _numbers(tap: Taps) -> int:
-    return (tap.i1 - tap.i0) * (tap.j1 - tap.j0) * (tap.k1 - tap.k0)
+    return prod(_shape(tap))
+
+
+def _shape(tap: Taps) -> tuple[int, int, int]:
+    return tap.i1 - tap.i0, tap.j1 - tap.j0, tap.k1 - tap.k0
 
 
 def _filters_matrix(w: Array, tap: Taps, dtype: np.dtype) -> Array:
@@ -327,7 +460,7 @@ def _columns(view: Array, tap: Taps, scratch: Scratch) -> Array:
     if numbers == depth and view.flags.c_contiguous:
         return view.reshape(pixels, groups, depth).swapaxes(0, 1)
     together = width * depth if view.strides[4] == depth * view.strides[6] else depth
-    if together >= 16 or together >= columns:  # noqa: PLR2004 - a cache line of float32
+    if together >= 16 or together >= columns:
         matrix = scratch.take("columns", (groups, pixels, numbers))
         matrix.reshape(groups, batch, rows, columns, height, width, depth)[...] = view.transpose(5, 0, 1, 2, 3, 4, 6)
         return matrix
@@ -336,19 +469,18 @@ def _columns(view: Array, tap: Taps, scratch: Scratch) -> Array:
     return matrix.swapaxes(1, 2)
 
 
-def _products(target: Array, view: Array, w: Array, cuts: list[Taps], matrix: Array | None, scratch: Scratch) -> None:
+def _products(target: Array, view: Array, filters: Iterable[tuple[Taps, Array]], scratch: Scratch) -> None:
     """Sums as matrix products, one a block of taps."""
-    for tap in cuts:
-        filters = matrix if matrix is not None else _filters_matrix(w, tap, scratch.dtype)
-        if tap is cuts[0]:
-            np.matmul(_columns(view, tap, scratch), filters, out=target)
+    for number, (tap, matrix) in enumerate(filters):
+        if number:
+            target += np.matmul(_columns(view, tap, scratch), matrix)
         else:
-            target += np.matmul(_columns(view, tap, scratch), filters)
+            np.matmul(_columns(view, tap, scratch), matrix, out=target)
 
 
 def _elementwise(target: Array, view: Array, w: Array, scratch: Scratch) -> None:
     """Sums tap by tap over whole images, for filters of one or a few channels (depthwise)."""
-    sums = target.swapaxes(0, 1).reshape(*view.shape[:3], *w.shape[::4])
+    sums = target.swapaxes(0, 1).reshape(*view.shape[:3], w.shape[0], w.shape[4])
     sums.fill(0)
     term = scratch.take("term", sums.shape)
     w = w.astype(scratch.dtype, copy=False)
@@ -360,33 +492,17 @@ def _elementwise(target: Array, view: Array, w: Array, scratch: Scratch) -> None
 def _by_taps(target: Array, x: Array, w: Array, window: Window, block: Block) -> None:
     """Sums tap by tap over the outputs whose tap lies on the image: padding is never touched."""
     shape = (block.n1 - block.n0, block.r1 - block.r0, block.c1 - block.c0)
-    sums = target.swapaxes(0, 1).reshape(*shape, *w.shape[::4])
+    sums = target.swapaxes(0, 1).reshape(*shape, w.shape[0], w.shape[4])
     sums.fill(0)
     dtype = target.dtype
-    rows = _meetings(0, range(window.kernel[0]), x.shape, window, block)
-    columns = _meetings(1, range(window.kernel[1]), x.shape, window, block)
-    for (i, rows_in, rows_out), (j, columns_in, columns_out) in product(rows, columns):
-        read = x[block.n0 : block.n1, rows_in, columns_in].astype(dtype, copy=False).swapaxes(2, 3)
-        sums[:, rows_out, columns_out] += np.matmul(read, w[:, i, j].astype(dtype, copy=False)).swapaxes(2, 3)
+    rows, columns = _axes(x, window, block)
+    for row, column in product(rows.runs(), columns.runs()):
+        read = x[block.n0 : block.n1, row.pixels, column.pixels].astype(dtype, copy=False).swapaxes(2, 3)
+        term = np.matmul(read, w[:, row.tap, column.tap].astype(dtype, copy=False))
+        sums[:, row.outputs, column.outputs] += term.swapaxes(2, 3)
 
 
-def _meetings(
-    axis: int, among: range, shape: tuple[int, ...], window: Window, block: Block
-) -> list[tuple[int, slice, slice]]:
-    """For each tap of an axis that lies on the image somewhere in the block: tap, pixels read, outputs of the block."""
-    size, stride, dilation, before = shape[1 + axis], window.strides[axis], window.dilations[axis], window.pads[axis][0]
-    low, high = (block.r0, block.r1) if axis == 0 else (block.c0, block.c1)
-    before -= low * stride
-    valid = geometry.valid_taps(size, window.kernel[axis], stride, dilation, before, high - low)
-    found = []
-    for tap in range(max(valid.start, among.start), min(valid.stop, among.stop)):
-        first, last = geometry.valid_outputs(tap, size, stride, dilation, before, high - low)
-        if first < last:
-            start = first * stride + tap * dilation - before
-            pixels = slice(start, start + (last - first - 1) * stride + 1, stride)
-            found.append((tap, pixels, slice(first, last)))
-    return found
-
-
-def _shift(outputs_: slice, by: int) -> slice:
-    return slice(outputs_.start + by, outputs_.stop + by)
+def _axes(x: Array, window: Window, block: Block) -> tuple[Axis, Axis]:
+    """Height and width of a block of outputs."""
+    rows, columns = axis(window, 0, x.shape[1]), axis(window, 1, x.shape[2])
+    return rows.part(block.r0, block.r1), columns.part(block.c0, block.c1)

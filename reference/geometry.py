@@ -34,9 +34,7 @@ def effective_kernel(kernel: int, dilation: int) -> int:
     return (kernel - 1) * dilation + 1
 
 
-def resolve(
-    size: Pair, kernel: Pair, *, strides: object, padding: object, dilations: object = (1, 1), ksize: str = "w"
-) -> Window:
+def resolve(size: Pair, kernel: Pair, *, strides: object, padding: object, dilations: object = (1, 1)) -> Window:
     """Lay a window of `kernel` taps over an image of `size` pixels.
 
     Parameters
@@ -49,8 +47,6 @@ def resolve(
         Positive.
     padding : str or ((top, bottom), (left, right))
         "SAME", "VALID" or "SAME_LOWER" in any case, or pixels a side.
-    ksize : str
-        What the caller calls the kernel, for messages.
 
     Returns
     -------
@@ -73,9 +69,14 @@ def resolve(
     >>> resolve((5, 4), (2, 3), strides=(2, 1), padding=((1, 0), (0, 0)), dilations=2).output
     (2, 0)
     """
+    return lay(arguments.sizes("size", size), arguments.pair("kernel", kernel), strides, padding, dilations)
+
+
+def lay(size: Pair, kernel: Pair, strides: object, padding: object, dilations: object) -> Window:
+    """`resolve` for a size and a kernel that are known to be good."""
     return _resolve(
-        arguments.sizes("size", size),
-        arguments.pair(ksize, kernel),
+        size,
+        kernel,
         arguments.pair("strides", strides),
         arguments.padding(padding),
         arguments.pair("dilations", dilations),
@@ -84,16 +85,14 @@ def resolve(
 
 @lru_cache(maxsize=1024)
 def _resolve(size: Pair, kernel: Pair, strides: Pair, padding: str | Pads, dilations: Pair) -> Window:
-    output_h, pads_h = _axis(
-        size[0], kernel[0], strides[0], padding if isinstance(padding, str) else padding[0], dilations[0]
+    given = (padding, padding) if isinstance(padding, str) else padding
+    (rows, vertical), (columns, horizontal) = (
+        _lay(size[axis], kernel[axis], strides[axis], given[axis], dilations[axis]) for axis in (0, 1)
     )
-    output_w, pads_w = _axis(
-        size[1], kernel[1], strides[1], padding if isinstance(padding, str) else padding[1], dilations[1]
-    )
-    return Window(kernel, strides, dilations, (output_h, output_w), (pads_h, pads_w))
+    return Window(kernel, strides, dilations, (rows, columns), (vertical, horizontal))
 
 
-def _axis(size: int, kernel: int, stride: int, padding: str | Pair, dilation: int) -> tuple[int, Pair]:
+def _lay(size: int, kernel: int, stride: int, padding: str | Pair, dilation: int) -> tuple[int, Pair]:
     """Output size and (before, after) along one axis."""
     span = effective_kernel(kernel, dilation)
     if padding in ("SAME", "SAME_LOWER"):
@@ -105,33 +104,16 @@ def _axis(size: int, kernel: int, stride: int, padding: str | Pair, dilation: in
     return max((size + before + after - span) // stride + 1, 0), (before, after)
 
 
-def valid_taps(size: int, kernel: int, stride: int, dilation: int, before: int, output: int) -> range:
-    """Taps that may lie on the input for some output; all others lie on padding for every output.
+class Run(NamedTuple):
+    """Where one tap of an axis lies on the image: pixels (a slice with a step), and the outputs that read them."""
 
-    >>> valid_taps(size=2, kernel=1000, stride=1, dilation=1, before=499, output=2)
-    range(498, 501)
-    """
-    if not (size and output):
-        return range(0)
-    first = max(0, -(((output - 1) * stride - before) // dilation))
-    last = min(kernel - 1, (size - 1 + before) // dilation)
-    return range(first, max(first, last + 1))
-
-
-def valid_outputs(tap: int, size: int, stride: int, dilation: int, before: int, output: int) -> Pair:
-    """Outputs lo .. hi - 1 for which this tap lies on the input (lo == hi when there is none).
-
-    >>> valid_outputs(0, size=5, stride=1, dilation=1, before=2, output=5)
-    (2, 5)
-    """
-    offset = tap * dilation - before
-    low = max(0, -(offset // stride))
-    high = min(output, (size - 1 - offset) // stride + 1)
-    return low, max(low, high)
+    tap: int
+    pixels: slice
+    outputs: slice
 
 
 class Reach(NamedTuple):
-    """Input pixels start .. stop - 1 that a run of outputs reads, and where they lie in its span of `span` pixels."""
+    """What outputs read: a span of `span` pixels, of which start .. stop - 1 lie on the image, from `head` on."""
 
     start: int
     stop: int
@@ -139,15 +121,77 @@ class Reach(NamedTuple):
     span: int
 
 
-def reach(low: int, high: int, size: int, kernel: int, stride: int, dilation: int, before: int) -> Reach:
-    """What outputs low .. high - 1 read of an axis of `size` pixels; what the span has beyond it is padding.
+class Axis(NamedTuple):
+    """A window along one axis of an image: output o, tap t meet pixel o * stride + t * dilation - before."""
 
-    >>> reach(0, 2, size=5, kernel=3, stride=1, dilation=1, before=1)
-    Reach(start=0, stop=3, head=1, span=4)
-    """
-    first = low * stride - before
-    end = (high - 1) * stride - before + effective_kernel(kernel, dilation)
-    start, stop = max(first, 0), min(end, size)
-    if start >= stop:
-        return Reach(0, 0, 0, end - first)
-    return Reach(start, stop, start - first, end - first)
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    output: int
+
+    def part(self, low: int, high: int) -> Axis:
+        """The same axis for outputs low .. high - 1 alone, counted from 0."""
+        return self._replace(before=self.before - low * self.stride, output=high - low)
+
+    def taps(self) -> range:
+        """Taps that may lie on the image for some output; all others lie on padding for every one.
+
+        >>> Axis(size=2, kernel=1000, stride=1, dilation=1, before=499, output=2).taps()
+        range(498, 501)
+        """
+        if not (self.size and self.output):
+            return range(0)
+        first = max(0, -(((self.output - 1) * self.stride - self.before) // self.dilation))
+        last = min(self.kernel - 1, (self.size - 1 + self.before) // self.dilation)
+        return range(first, max(first, last + 1))
+
+    def runs(self, among: range | None = None) -> list[Run]:
+        """Every tap (of `among`) that lies on the image for some output, with the pixels and outputs that it joins.
+
+        >>> Axis(size=5, kernel=3, stride=2, dilation=1, before=1, output=3).runs()[0]
+        Run(tap=0, pixels=slice(1, 4, 2), outputs=slice(1, 3, None))
+        """
+        found = []
+        taps = self.taps()
+        if among is not None:
+            taps = range(max(taps.start, among.start), min(taps.stop, among.stop))
+        for tap in taps:
+            offset = tap * self.dilation - self.before
+            low = max(0, -(offset // self.stride))
+            high = min(self.output, (self.size - 1 - offset) // self.stride + 1)
+            if low < high:
+                start = low * self.stride + offset
+                pixels = slice(start, start + (high - low - 1) * self.stride + 1, self.stride)
+                found.append(Run(tap, pixels, slice(low, high)))
+        return found
+
+    def reach(self) -> Reach:
+        """What the outputs read (there is at least one); what the span has beyond the image is padding.
+
+        >>> Axis(size=5, kernel=3, stride=1, dilation=1, before=1, output=2).reach()
+        Reach(start=0, stop=3, head=1, span=4)
+        """
+        span = (self.output - 1) * self.stride + effective_kernel(self.kernel, self.dilation)
+        start, stop = max(-self.before, 0), min(span - self.before, self.size)
+        return Reach(start, stop, start + self.before, span) if start < stop else Reach(0, 0, 0, span)
+
+
+def axis(window: Window, number: int, size: int) -> Axis:
+    """Axis 0 (height) or 1 (width) of a window over an image of that size."""
+    return Axis(
+        size,
+        window.kernel[number],
+        window.strides[number],
+        window.dilations[number],
+        window.pads[number][0],
+        window.output[number],
+    )
+
+
+def beginning(runs: list[Run], start: int) -> list[Run]:
+    """The same taps over an image that begins at pixel `start`."""
+    return [
+        run._replace(pixels=slice(run.pixels.start - start, run.pixels.stop - start, run.pixels.step)) for run in runs
+    ]

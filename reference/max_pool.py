@@ -1,21 +1,21 @@
 """Max pooling, the fast form: NumPy arrays, one axis after the other.
 
 May import NumPy and this folder's `arguments`, `geometry` and `blocks`. A maximum over a window is the maximum over its
-rows of the maxima along each row, so the work grows with kh + kw and not with kh kw; the first maximum in row-major order
-is likewise the first in the first row that holds it. No arithmetic is done, so every type is exact.
+rows of the maxima along each row, so the work grows with kh + kw and not with kh kw; the first maximum in row-major
+order is likewise the first in the first row that holds it. No arithmetic is done, so every type is exact.
 """
 
 from __future__ import annotations
 
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import arguments, geometry
 from .arguments import Array
 from .blocks import Block, outputs
-from .geometry import Window
+from .geometry import Run, Window
 
 # Bytes of input a block of outputs reads: what stays in the cache from one axis to the other.
 _READ = 1 << 19
@@ -38,7 +38,8 @@ def max_pool(x: Array, *, ksize: object, strides: object, padding: object, dilat
     Returns
     -------
     ndarray [n, output h, output w, channels]
-        In the type of x. NaN wins over everything; a window without a tap on the image gives -inf or the lowest integer.
+        In the type of x. NaN wins over everything; a window without a tap on the image gives -inf or the lowest
+        integer.
 
     Raises
     ------
@@ -71,8 +72,8 @@ def max_pool_with_argmax(
     y : ndarray
         As `max_pool`.
     argmax : ndarray of int64, in the shape of y
-        (row * width + column) * channels + channel of the first maximum (or the first NaN) in row-major order; -1 where the
-        window has no tap on the image. The batch item is not counted in.
+        (row * width + column) * channels + channel of the first maximum (or the first NaN) in row-major order; -1
+        where the window has no tap on the image. The batch item is not counted in.
 
     Raises
     ------
@@ -127,7 +128,7 @@ def max_pool_vjp(
 
 def _window(x: Array, ksize: object, strides: object, padding: object, dilations: object) -> Window:
     kernel = arguments.pair("ksize", ksize)
-    return geometry.resolve(x.shape[1:3], kernel, strides=strides, padding=padding, dilations=dilations, ksize="ksize")
+    return geometry.lay(x.shape[1:3], kernel, strides, padding, dilations)
 
 
 def lowest(dtype: np.dtype[Any]) -> Any:
@@ -135,29 +136,15 @@ def lowest(dtype: np.dtype[Any]) -> Any:
     return np.iinfo(dtype).min if dtype.kind in "iu" else -np.inf
 
 
-class _Run(NamedTuple):
-    """One tap along one axis: the pixels it reads, and the outputs first .. last - 1 that it belongs to."""
-
-    tap: int
-    pixels: slice
-    first: int
-    last: int
+def _runs(x: Array, window: Window, block: Block) -> tuple[list[Run], list[Run]]:
+    """The taps of a block of outputs that lie on the image, along its height and its width."""
+    rows, columns = geometry.axis(window, 0, x.shape[1]), geometry.axis(window, 1, x.shape[2])
+    return rows.part(block.r0, block.r1).runs(), columns.part(block.c0, block.c1).runs()
 
 
-def _runs(window: Window, axis: int, size: int, low: int, high: int) -> list[_Run]:
-    """The taps of an axis that lie on the image for some of the outputs low .. high - 1, first to last."""
-    stride, dilation, before = (
-        window.strides[axis],
-        window.dilations[axis],
-        window.pads[axis][0] - low * window.strides[axis],
-    )
-    found = []
-    for tap in geometry.valid_taps(size, window.kernel[axis], stride, dilation, before, high - low):
-        first, last = geometry.valid_outputs(tap, size, stride, dilation, before, high - low)
-        if first < last:
-            start = first * stride + tap * dilation - before
-            found.append(_Run(tap, slice(start, start + (last - first - 1) * stride + 1, stride), first, last))
-    return found
+def _extent(runs: list[Run]) -> tuple[int, int]:
+    """First pixel that any tap reads, and one past the last."""
+    return min(run.pixels.start for run in runs), max(run.pixels.stop for run in runs)
 
 
 def _blocks(x: Array, window: Window) -> list[Block]:
@@ -178,48 +165,38 @@ def forward(x: Array, window: Window) -> Array:
     with np.errstate(all="ignore"):
         for block in _blocks(x, window):
             n0, n1, r0, r1, c0, c1 = block
-            rows, columns = _runs(window, 0, x.shape[1], r0, r1), _runs(window, 1, x.shape[2], c0, c1)
+            rows, columns = _runs(x, window, block)
             target = y[n0:n1, r0:r1, c0:c1]
             if not (rows and columns):
                 target[...] = lowest(x.dtype)
                 continue
-            base = min(run.pixels.start for run in columns)
-            end = max(run.pixels.stop for run in columns)
-            columns = [run._replace(pixels=_moved(run.pixels, -base)) for run in columns]
-            part = x[n0:n1, :, base:end]
-            over_rows = _maximum(part, rows, 1, np.empty((n1 - n0, r1 - r0, end - base, x.shape[3]), dtype))
+            left, right = _extent(columns)
+            over_rows = np.empty((n1 - n0, r1 - r0, right - left, x.shape[3]), dtype)
+            _maximum(x[n0:n1, :, left:right], rows, 1, over_rows)
             out = target if dtype == x.dtype else np.empty(target.shape, dtype)
-            _maximum(over_rows, columns, 2, out)
+            _maximum(over_rows, geometry.beginning(columns, left), 2, out)
             if out is not target:
                 target[...] = out
     return y
 
 
-def _moved(pixels: slice, by: int) -> slice:
-    return slice(pixels.start + by, pixels.stop + by, pixels.step)
-
-
-def _maximum(x: Array, runs: list[_Run], axis: int, out: Array) -> Array:
+def _maximum(x: Array, runs: list[Run], axis: int, out: Array) -> None:
     """Fill out with the maxima of x over the taps of one axis (1 or 2)."""
-
-    def along(array: Array, cut: slice) -> Array:
-        return array[:, cut] if axis == 1 else array[:, :, cut]
-
-    length = out.shape[axis]
-    whole = [run for run in runs if (run.first, run.last) == (0, length)]
-    some = [run for run in runs if (run.first, run.last) != (0, length)]
+    along = (slice(None),) * axis
+    everywhere = slice(0, out.shape[axis])
+    whole = [x[(*along, run.pixels)] for run in runs if run.outputs == everywhere]
     if not whole:
         out.fill(lowest(out.dtype))
     elif len(whole) == 1:
-        out[...] = along(x, whole[0].pixels)
+        out[...] = whole[0]
     else:
-        np.maximum(along(x, whole[0].pixels), along(x, whole[1].pixels), out=out)
-        for run in whole[2:]:
-            np.maximum(out, along(x, run.pixels), out=out)
-    for run in some:
-        part = along(out, slice(run.first, run.last))
-        np.maximum(part, along(x, run.pixels), out=part)
-    return out
+        np.maximum(whole[0], whole[1], out=out)
+        for tap in whole[2:]:
+            np.maximum(out, tap, out=out)
+    for run in runs:
+        if run.outputs != everywhere:
+            part = out[(*along, run.outputs)]
+            np.maximum(part, x[(*along, run.pixels)], out=part)
 
 
 def argmax(x: Array, window: Window) -> Array:
@@ -234,30 +211,28 @@ def argmax(x: Array, window: Window) -> Array:
 
 def _block_argmax(x: Array, window: Window, block: Block) -> Array:
     """`argmax` of a block of outputs of the images x."""
-    _, height, width, channels = x.shape
-    rows, columns = _runs(window, 0, height, block.r0, block.r1), _runs(window, 1, width, block.c0, block.c1)
+    width, channels = x.shape[2:]
+    rows, columns = _runs(x, window, block)
     outputs_ = (x.shape[0], block.r1 - block.r0, block.c1 - block.c0, channels)
     best = np.full(outputs_, -1, np.int64)
     if not (rows and columns):
         return best
-    top = min(run.pixels.start for run in rows)
-    bottom = max(run.pixels.stop for run in rows)
-    rows = [run._replace(pixels=_moved(run.pixels, -top)) for run in rows]
+    top, bottom = _extent(rows)
     part = x[:, top:bottom].astype(arguments.accumulator(x.dtype), copy=False)
     # along each row: its maximum in every column of windows, and at which pixel
     shape = (part.shape[0], part.shape[1], outputs_[2], channels)
     value, column = np.zeros(shape, part.dtype), np.full(shape, -1, np.int64)
     for run in columns:
         pixel = np.arange(width)[run.pixels][:, None]
-        cut = np.s_[:, :, run.first : run.last]
+        cut = np.s_[:, :, run.outputs]
         _take_better(value[cut], column[cut], part[:, :, run.pixels], np.broadcast_to(pixel, value[cut].shape))
     # then over the rows of the window
     top_value = np.zeros(outputs_, part.dtype)
-    for run in rows:
+    for run in geometry.beginning(rows, top):
         row = np.arange(top, bottom)[run.pixels][:, None, None]
         at = column[:, run.pixels]
         where = np.where(at < 0, -1, row * width + at)
-        cut = np.s_[:, run.first : run.last]
+        cut = np.s_[:, run.outputs]
         _take_better(top_value[cut], best[cut], value[:, run.pixels], where)
     return np.where(best < 0, -1, best * channels + np.arange(channels))
 
