@@ -72,7 +72,7 @@ class Child:
         self.pid, self._memory, self._owner = self._process.pid, memory, os.getpid()
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
         self._buffer = bytearray()
-        self._mark = 0
+        self._mark, self._cut = 0, ""
         self._killed_for: str | None = None
         for pipe in (self._to, self._from):
             os.set_blocking(pipe, False)
@@ -89,7 +89,7 @@ class Child:
 
     def mark(self) -> None:
         """From here on stderr belongs to the next call."""
-        self._mark = os.fstat(self._stderr.fileno()).st_size
+        self._mark, self._cut = os.fstat(self._stderr.fileno()).st_size, ""
 
     def send(self, parts: Sequence[memoryview], deadline: float) -> None:
         """Write a frame; `Silent` when the worker has not read it by the deadline, `Died` when it is gone."""
@@ -165,6 +165,7 @@ class Child:
     def _look(self) -> None:
         fd = self._stderr.fileno()
         if os.fstat(fd).st_size > LARGEST_STDERR:
+            self._cut = self.tail()
             os.ftruncate(fd, 0)  # it appends, so what comes next is at the start
             self._mark = 0
         if self._memory is not None and (used := resident(self.pid)) > self._memory:
@@ -223,7 +224,8 @@ class Child:
         fd = self._stderr.fileno()
         size = os.fstat(fd).st_size
         start = max(min(self._mark, size), size - TAIL)
-        return os.pread(fd, TAIL, start).decode("utf-8", "replace").strip()
+        text = self._cut + os.pread(fd, TAIL, start).decode("utf-8", "replace")
+        return text[-TAIL:].strip()
 
     def end(self, grace: float = GRACE) -> None:
         """Close the pipes, give it a moment to leave by itself, and make sure that it is gone."""

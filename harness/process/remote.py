@@ -305,9 +305,12 @@ def _memory_to_give() -> int | None:
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         free += [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
-    with contextlib.suppress(OSError, ValueError):  # a container's own limit; "max" is no number
-        limit, used = (int(Path(f"/sys/fs/cgroup/memory.{name}").read_text("ascii")) for name in ("max", "current"))
-        free.append(limit - used)
+    with contextlib.suppress(OSError, ValueError, KeyError):  # a container's own limit; "max" is no number
+        limit, used, stat = (
+            Path(f"/sys/fs/cgroup/memory.{name}").read_text("ascii") for name in ("max", "current", "stat")
+        )
+        fields = dict(line.split() for line in stat.splitlines())
+        free.append(int(limit) - int(used) + int(fields["inactive_file"]))  # cached files give way
     return min(free) * 3 // 4 if free else None
 
 
