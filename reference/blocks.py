@@ -50,6 +50,11 @@ class Taps(NamedTuple):
     k0: int
     k1: int
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Kernel rows, kernel columns and channels."""
+        return self.i1 - self.i0, self.j1 - self.j0, self.k1 - self.k0
+
 
 def _runs(length: int, most: int) -> Iterator[tuple[int, int]]:
     """Cut 0 .. length into equal runs of at most `most`."""
@@ -58,8 +63,9 @@ def _runs(length: int, most: int) -> Iterator[tuple[int, int]]:
     return ((low, min(low + step, length)) for low in range(0, length, step)) if length else iter(())
 
 
-def outputs(batch: int, height: int, width: int, most: int) -> Iterator[Block]:
+def outputs(shape: tuple[int, ...], most: int) -> Iterator[Block]:
     """Cut the outputs into blocks of at most `most` pixels: whole images, else whole rows, else parts of a row."""
+    batch, height, width = shape[:3]
     if most >= height * width:
         for n0, n1 in _runs(batch, most // max(1, height * width)):
             yield Block(n0, n1, 0, height, 0, width)
@@ -98,15 +104,12 @@ def depth_a_block(filters_bytes: int) -> int:
     return max(1, min(DEPTH_MOST, FILTERS_MOST // max(1, filters_bytes)))
 
 
-def all_finite(*arrays: Array) -> bool:
+def is_finite(a: Array) -> bool:
     """Whether nothing is infinite or NaN, without a temporary: a sum is finite only if its terms are.
 
     A sum of finite numbers can overflow; the answer is then no, which costs time and nothing else.
     """
-    for a in arrays:
-        if a.dtype.kind not in "iu" and not isfinite(a.sum(dtype=_summing(a.dtype))):
-            return False
-    return True
+    return a.dtype.kind in "iu" or isfinite(a.sum(dtype=_summing(a.dtype)))
 
 
 def _summing(dtype: np.dtype[Any]) -> np.dtype[Any]:

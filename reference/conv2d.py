@@ -1,13 +1,12 @@
 """2-D convolution, the fast form: NumPy arrays, blocks of columns and matrix products.
 
-May import NumPy and this folder's `arguments`, `geometry` and `blocks`. What it computes is written down literally in
-`definition`; tests hold the two equal to the bit on integers. Groups are the general case (one group is plain, as many
+May import NumPy and this folder's `arguments`, `geometry`, `blocks` and `correlate`. What it computes is written down
+literally in `definition`; tests hold the two equal to the bit on integers. Groups are the general case (one group is plain, as many
 as channels is depthwise), and the input gradient is composed of forward convolutions, one a phase of the strides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
 from math import gcd, prod
@@ -17,23 +16,19 @@ import numpy as np
 
 from . import arguments, geometry
 from .arguments import Array
-from .blocks import (
-    Block,
-    Scratch,
-    Taps,
-    all_finite,
-    depth_a_block,
-    outputs,
-    patch,
-    reaches,
-    rows_a_block,
-    taps,
-    windows,
+from .blocks import Block, Scratch, Taps, depth_a_block, is_finite, outputs, patch, reaches, rows_a_block, taps, windows
+from .correlate import (
+    ELEMENTWISE,
+    axes,
+    columns_matrix,
+    correlate,
+    filters_matrix,
+    pixels_matrix,
+    split_filters,
+    split_image,
 )
 from .geometry import Axis, Window, axis
 
-# A filter of this many numbers a tap is applied element by element; a matrix product would be mostly overhead.
-_ELEMENTWISE = 4
 # A convolution of at most so many products is done in one step.
 _SMALL = 1 << 14
 # Images of so few channels are narrow: the input gradient then adds up columns of x instead of copying those of dy.
@@ -143,11 +138,11 @@ def forward(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | N
     """`conv2d` for arguments that are known to be good, in any real dtype (x and w the same)."""
     shape = arguments.result_shape((x.shape[0], *window.output, w.shape[3]), x.itemsize)
     small = _small(x.shape, w.shape, window, x.dtype) if groups == 1 else None
-    if small is not None and (small.inside is None or all_finite(w)):
+    if small is not None and (small.inside is None or is_finite(w)):
         return _forward_small(x, w, small, bias)
     y = np.empty(shape, x.dtype)
-    split = _split_image(y, groups), _split_image(x, groups), _split_filters(w, groups)
-    _correlate(*split, window, None if bias is None else bias.reshape(groups, 1, -1))
+    split = split_image(y, groups), split_image(x, groups), split_filters(w, groups)
+    correlate(*split, window, None if bias is None else bias.reshape(groups, 1, -1))
     return y
 
 
@@ -202,7 +197,8 @@ def _forward_small(x: Array, w: Array, small: _Small, bias: Array | None) -> Arr
         y = np.matmul(view.reshape(small.matrix), w.reshape(small.matrix[1], -1))
         if bias is not None:
             y += bias
-    return y.reshape(small.result)
+    result: Array = y.reshape(small.result)
+    return result
 
 
 def input_gradient(x_shape: tuple[int, ...], w: Array, dy: Array, window: Window, groups: int = 1) -> Array:
@@ -210,7 +206,7 @@ def input_gradient(x_shape: tuple[int, ...], w: Array, dy: Array, window: Window
     dx = np.zeros(x_shape, dy.dtype)
     if not (dx.size and dy.size):
         return dx
-    split = _split_image(dx, groups), _split_image(dy, groups), _split_filters(w, groups)
+    split = split_image(dx, groups), split_image(dy, groups), split_filters(w, groups)
     _scatter(*split, window) if _narrow(*split, window) else _gather(*split, window)
     return dx
 
@@ -230,7 +226,7 @@ def _narrow(dx: Array, dy: Array, w: Array, window: Window) -> bool:
             span <= 2 * stride * size for span, stride, size in zip(spans, window.strides, window.output, strict=True)
         )
         and arguments.accumulator(dy.dtype) == dy.dtype
-        and all_finite(w)
+        and is_finite(w)
     )
 
 
@@ -244,16 +240,16 @@ def _scatter(dx: Array, dy: Array, w: Array, window: Window) -> None:
     most = depth_a_block(groups * filters * dx.itemsize) // groups
     with np.errstate(all="ignore"):
         for tap in taps(window.kernel, depth, max(1, most)):
-            matrix = _filters_matrix(w, tap, w.dtype)
-            for block in outputs(*dy.shape[:3], rows_a_block(groups * (_numbers(tap) + filters) * dx.itemsize)):
+            matrix = filters_matrix(w, tap, w.dtype)
+            for block in outputs(dy.shape, rows_a_block(groups * (prod(tap.shape) + filters) * dx.itemsize)):
                 n0, n1, r0, r1, c0, c1 = block
                 rows, columns = reaches(block, dx.shape[1], dx.shape[2], window)
                 wide = scratch.take("wide", (n1 - n0, r1 - r0, columns.span, groups, filters))
                 wide[:, :, c1 - c0 :] = 0
                 wide[:, :, : c1 - c0] = dy[n0:n1, r0:r1, c0:c1]
-                given = scratch.take("given", (groups, _numbers(tap), prod(wide.shape[:3])))
+                given = scratch.take("given", (groups, prod(tap.shape), prod(wide.shape[:3])))
                 np.matmul(matrix, wide.reshape(-1, groups, filters).transpose(1, 2, 0), out=given)
-                sums = _add_taps(given.reshape(groups, *_shape(tap), *wide.shape[:3]), tap, window, scratch)
+                sums = _add_taps(given.reshape(groups, *tap.shape, *wide.shape[:3]), tap, window, scratch)
                 sums = sums[:, :, :, rows.head :, columns.head :]
                 place = dx[n0:n1, rows.start : rows.stop, columns.start : columns.stop, :, tap.k0 : tap.k1]
                 place += sums[:, :, :, : place.shape[1], : place.shape[2]].transpose(2, 3, 4, 0, 1)
@@ -291,7 +287,7 @@ def _gather(dx: Array, dy: Array, w: Array, window: Window) -> None:
             (out.shape[1], out.shape[2]),
             (row.pads, column.pads),
         )
-        _correlate(out, dy[:, row.outputs, column.outputs], filters, plain, None)
+        correlate(out, dy[:, row.outputs, column.outputs], filters, plain, None)
 
 
 class _Phase(NamedTuple):
@@ -328,26 +324,26 @@ def filter_gradient(x: Array, w_shape: tuple[int, ...], dy: Array, window: Windo
     """Gradient of the filters: for every tap, what it read times what became of it, summed over all windows."""
     dw = np.zeros(w_shape, x.dtype)
     scratch = Scratch(arguments.accumulator(x.dtype))
-    grouped_x, grouped_dy, grouped_dw = _split_image(x, groups), _split_image(dy, groups), _split_filters(dw, groups)
+    grouped_x, grouped_dy, grouped_dw = split_image(x, groups), split_image(dy, groups), split_filters(dw, groups)
     if not (x.size and dy.size):
         return dw
     depth, filters = grouped_dw.shape[3:]
     with np.errstate(all="ignore"):
         padded = window.pads != ((0, 0), (0, 0))
-        one_by_one = (padded and not all_finite(dy)) or (groups > 1 and depth * filters <= _ELEMENTWISE)
+        one_by_one = (padded and not is_finite(dy)) or (groups > 1 and depth * filters <= ELEMENTWISE)
         most = depth_a_block(groups * filters * scratch.dtype.itemsize) // groups
         for tap in taps(window.kernel, depth, max(1, most)):
-            total = np.zeros((groups, _numbers(tap), filters), scratch.dtype)
-            row_bytes = groups * (_numbers(tap) + filters) * scratch.dtype.itemsize
-            for block in outputs(*dy.shape[:3], rows_a_block(row_bytes)):
+            total = np.zeros((groups, prod(tap.shape), filters), scratch.dtype)
+            row_bytes = groups * (prod(tap.shape) + filters) * scratch.dtype.itemsize
+            for block in outputs(dy.shape, rows_a_block(row_bytes)):
                 part = None if one_by_one else patch(grouped_x, block, window, scratch)
                 if part is None:
                     _filter_gradient_by_taps(total, (grouped_x, grouped_dy), window, block, tap)
                     continue
-                columns = _columns(windows(part, block, window), tap, scratch)
-                total += np.matmul(columns.swapaxes(1, 2), _pixels(grouped_dy, block, scratch.dtype))
+                columns = columns_matrix(windows(part, block, window), tap, scratch)
+                total += np.matmul(columns.swapaxes(1, 2), pixels_matrix(grouped_dy, block, scratch.dtype))
             i0, i1, j0, j1, k0, k1 = tap
-            grouped_dw[:, i0:i1, j0:j1, k0:k1] = total.reshape(groups, *_shape(tap), filters)
+            grouped_dw[:, i0:i1, j0:j1, k0:k1] = total.reshape(groups, *tap.shape, filters)
     return dw
 
 
@@ -357,9 +353,9 @@ def _filter_gradient_by_taps(
     """Add a block's share tap by tap, never touching padding (so that an infinite dy meets no padding)."""
     x, dy = (image[block.n0 : block.n1] for image in images)
     i0, i1, j0, j1, k0, k1 = tap
-    by_tap = total.reshape(total.shape[0], *_shape(tap), -1)
-    elementwise = total.shape[0] > 1 and by_tap.shape[3] * by_tap.shape[4] <= _ELEMENTWISE
-    rows, columns = _axes(x, window, block)
+    by_tap = total.reshape(total.shape[0], *tap.shape, -1)
+    elementwise = total.shape[0] > 1 and by_tap.shape[3] * by_tap.shape[4] <= ELEMENTWISE
+    rows, columns = axes(x, window, block)
     dy = dy[:, block.r0 : block.r1, block.c0 : block.c1]
     for row, column in product(rows.runs(range(i0, i1)), columns.runs(range(j0, j1))):
         read = x[:, row.pixels, column.pixels, :, k0:k1].astype(total.dtype, copy=False)
@@ -371,138 +367,3 @@ def _filter_gradient_by_taps(
         else:
             left = read.reshape(-1, *read.shape[3:]).transpose(1, 2, 0)
             share += np.matmul(left, became.reshape(-1, *became.shape[3:]).swapaxes(0, 1))
-
-
-def _split_image(x: Array, groups: int) -> Array:
-    """[n, h, w, channels] as a view [n, h, w, group, channel of the group]."""
-    batch, height, width, channels = x.shape
-    return x.reshape(batch, height, width, groups, channels // groups)
-
-
-def _split_filters(w: Array, groups: int) -> Array:
-    """[kh, kw, depth, filters] as a view [group, kh, kw, depth, filter of the group]."""
-    height, width, depth, filters = w.shape
-    return w.reshape(height, width, depth, groups, filters // groups).transpose(3, 0, 1, 2, 4)
-
-
-def _correlate(out: Array, x: Array, w: Array, window: Window, bias: Array | None) -> None:
-    """Fill out [n, r, c, g, f] with the convolution of x [n, h, w, g, k] and w [g, kh, kw, k, f]."""
-    if not out.size:
-        return
-    scratch = Scratch(arguments.accumulator(x.dtype))
-    groups, _, _, depth, filters = w.shape
-    itemsize = scratch.dtype.itemsize
-    with np.errstate(all="ignore"):
-        padded = window.pads != ((0, 0), (0, 0))
-        by_taps = padded and not all_finite(w)
-        elementwise = groups > 1 and depth * filters <= _ELEMENTWISE
-        cuts = taps(window.kernel, depth, max(1, depth_a_block(groups * filters * itemsize) // groups))
-        whole = [(cuts[0], _filters_matrix(w, cuts[0], scratch.dtype))] if len(cuts) == 1 else None
-        row_bytes = groups * ((_numbers(cuts[0]) if cuts and not elementwise else depth) + filters) * itemsize
-        flat = out.reshape(-1, groups, filters) if out.flags.c_contiguous and out.dtype == scratch.dtype else None
-        for block in outputs(*out.shape[:3], rows_a_block(row_bytes)):
-            target = _target(flat, out, block, scratch)
-            part = None if by_taps or not cuts else patch(x, block, window, scratch)
-            if part is None:
-                _by_taps(target, x, w, window, block)
-            elif elementwise:
-                _elementwise(target, windows(part, block, window), w, scratch)
-            else:
-                # one block of taps at a time, so that a conversion of large filters is never held whole
-                matrices = whole or ((tap, _filters_matrix(w, tap, scratch.dtype)) for tap in cuts)
-                _products(target, windows(part, block, window), matrices, scratch)
-            if bias is not None:
-                target += bias.astype(scratch.dtype, copy=False)
-            if flat is None:
-                place = out[block.n0 : block.n1, block.r0 : block.r1, block.c0 : block.c1]
-                place[...] = target.swapaxes(0, 1).reshape(place.shape)
-
-
-def _target(flat: Array | None, out: Array, block: Block, scratch: Scratch) -> Array:
-    """Where a block's sums go, as [g, pixel, f]: in the result itself where its memory allows, else beside it."""
-    pixels = (block.n1 - block.n0) * (block.r1 - block.r0) * (block.c1 - block.c0)
-    if flat is None:
-        return scratch.take("target", (pixels, *out.shape[3:])).swapaxes(0, 1)
-    start = (block.n0 * out.shape[1] + block.r0) * out.shape[2] + block.c0
-    return flat[start : start + pixels].swapaxes(0, 1)
-
-
-def _numbers(tap: Taps) -> int:
-    return prod(_shape(tap))
-
-
-def _shape(tap: Taps) -> tuple[int, int, int]:
-    return tap.i1 - tap.i0, tap.j1 - tap.j0, tap.k1 - tap.k0
-
-
-def _filters_matrix(w: Array, tap: Taps, dtype: np.dtype) -> Array:
-    """Some taps of all filters as matrices [g, tap, f]."""
-    i0, i1, j0, j1, k0, k1 = tap
-    return w[:, i0:i1, j0:j1, k0:k1].reshape(w.shape[0], -1, w.shape[4]).astype(dtype, copy=False)
-
-
-def _pixels(image: Array, block: Block, dtype: np.dtype) -> Array:
-    """A block of an image [n, r, c, g, f] as matrices [g, pixel, f]."""
-    part = image[block.n0 : block.n1, block.r0 : block.r1, block.c0 : block.c1]
-    return part.reshape(-1, *image.shape[3:]).swapaxes(0, 1).astype(dtype, copy=False)
-
-
-def _columns(view: Array, tap: Taps, scratch: Scratch) -> Array:
-    """Windows as matrices [g, pixel, tap]: each row what a window reads.
-
-    They are laid out with the longer run of neighbours in memory innermost: taps and channels where there are many
-    channels, pixels of a row where there are few.
-    """
-    i0, i1, j0, j1, k0, k1 = tap
-    view = view[:, :, :, i0:i1, j0:j1, :, k0:k1]
-    batch, rows, columns, height, width, groups, depth = view.shape
-    pixels, numbers = batch * rows * columns, height * width * depth
-    if numbers == depth and view.flags.c_contiguous:
-        return view.reshape(pixels, groups, depth).swapaxes(0, 1)
-    together = width * depth if view.strides[4] == depth * view.strides[6] else depth
-    if together >= 16 or together >= columns:
-        matrix = scratch.take("columns", (groups, pixels, numbers))
-        matrix.reshape(groups, batch, rows, columns, height, width, depth)[...] = view.transpose(5, 0, 1, 2, 3, 4, 6)
-        return matrix
-    matrix = scratch.take("columns", (groups, numbers, pixels))
-    matrix.reshape(groups, height, width, depth, batch, rows, columns)[...] = view.transpose(5, 3, 4, 6, 0, 1, 2)
-    return matrix.swapaxes(1, 2)
-
-
-def _products(target: Array, view: Array, filters: Iterable[tuple[Taps, Array]], scratch: Scratch) -> None:
-    """Sums as matrix products, one a block of taps."""
-    for number, (tap, matrix) in enumerate(filters):
-        if number:
-            target += np.matmul(_columns(view, tap, scratch), matrix)
-        else:
-            np.matmul(_columns(view, tap, scratch), matrix, out=target)
-
-
-def _elementwise(target: Array, view: Array, w: Array, scratch: Scratch) -> None:
-    """Sums tap by tap over whole images, for filters of one or a few channels (depthwise)."""
-    sums = target.swapaxes(0, 1).reshape(*view.shape[:3], w.shape[0], w.shape[4])
-    sums.fill(0)
-    term = scratch.take("term", sums.shape)
-    w = w.astype(scratch.dtype, copy=False)
-    for i, j, k in product(*map(range, w.shape[1:4])):
-        np.multiply(view[:, :, :, i, j, :, k, None], w[:, i, j, k], out=term)
-        sums += term
-
-
-def _by_taps(target: Array, x: Array, w: Array, window: Window, block: Block) -> None:
-    """Sums tap by tap over the outputs whose tap lies on the image: padding is never touched."""
-    shape = (block.n1 - block.n0, block.r1 - block.r0, block.c1 - block.c0)
-    sums = target.swapaxes(0, 1).reshape(*shape, w.shape[0], w.shape[4])
-    sums.fill(0)
-    dtype = target.dtype
-    rows, columns = _axes(x, window, block)
-    for row, column in product(rows.runs(), columns.runs()):
-        read = x[block.n0 : block.n1, row.pixels, column.pixels].astype(dtype, copy=False).swapaxes(2, 3)
-        term = np.matmul(read, w[:, row.tap, column.tap].astype(dtype, copy=False))
-        sums[:, row.outputs, column.outputs] += term.swapaxes(2, 3)
-
-
-def _axes(x: Array, window: Window, block: Block) -> tuple[Axis, Axis]:
-    """Height and width of a block of outputs."""
-    rows, columns = axis(window, 0, x.shape[1]), axis(window, 1, x.shape[2])
-    return rows.part(block.r0, block.r1), columns.part(block.c0, block.c1)

@@ -151,7 +151,7 @@ def _blocks(x: Array, window: Window) -> list[Block]:
     """Blocks of outputs that read about as much as a cache holds."""
     (height, width), read = window.output, x.shape[1] * x.shape[2]
     per_output = -(-read // max(1, height * width)) * x.shape[3] * max(4, x.itemsize)
-    return list(outputs(x.shape[0], height, width, max(1, _READ // max(1, per_output))))
+    return list(outputs((x.shape[0], height, width), max(1, _READ // max(1, per_output))))
 
 
 def forward(x: Array, window: Window) -> Array:
@@ -232,8 +232,7 @@ def _block_argmax(x: Array, window: Window, block: Block) -> Array:
         row = np.arange(top, bottom)[run.pixels][:, None, None]
         at = column[:, run.pixels]
         where = np.where(at < 0, -1, row * width + at)
-        cut = np.s_[:, run.outputs]
-        _take_better(top_value[cut], best[cut], value[:, run.pixels], where)
+        _take_better(top_value[:, run.outputs], best[:, run.outputs], value[:, run.pixels], where)
     return np.where(best < 0, -1, best * channels + np.arange(channels))
 
 
@@ -275,7 +274,7 @@ def _gradient_blocks(shape: tuple[int, ...], window: Window) -> list[tuple[int, 
     stride, before = window.strides[0], window.pads[0][0]
     span = geometry.effective_kernel(window.kernel[0], window.dilations[0])
     found = []
-    for n0, n1, i0, i1, _, _ in outputs(batch, height, 1, max(1, _SUMS // max(1, width * channels))):
+    for n0, n1, i0, i1, _, _ in outputs((batch, height, 1), max(1, _SUMS // max(1, width * channels))):
         r0 = max(0, -((span - 1 - before - i0) // stride))
         r1 = min(window.output[0], (i1 - 1 + before) // stride + 1)
         if r0 < r1:
