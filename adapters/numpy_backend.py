@@ -31,8 +31,10 @@ class NumpyBackend:
     """
 
     def __init__(self, mode: str = "fast") -> None:
-        module = "convspec.reference.definition" if mode == "definition" else "convspec.reference"
-        self._form = importlib.import_module(module)
+        definition = "convspec.reference.definition"
+        fast = ("convspec.reference.conv2d", "convspec.reference.max_pool")
+        conv2d, max_pool = fast if mode == "fast" else (definition, definition)
+        self._convolution, self._pooling = importlib.import_module(conv2d), importlib.import_module(max_pool)
         self.name = "numpy" if mode == "fast" else f"numpy:{mode}"
         self.mode = mode
         self.version = np.__version__
@@ -50,7 +52,7 @@ class NumpyBackend:
         bias: Array | None = None,
     ) -> Array:
         """Return ``conv2d`` of this form."""
-        y: Array = self._form.conv2d(
+        y: Array = self._convolution.conv2d(
             x, w, strides=strides, padding=padding, dilations=dilations, groups=groups, bias=bias
         )
         return y
@@ -59,28 +61,30 @@ class NumpyBackend:
         self, x: Array, w: Array, dy: Array, *, strides: Pair, padding: Padding, dilations: Pair, groups: int
     ) -> tuple[Array, Array]:
         """Return ``conv2d_vjp`` of this form."""
-        gradients: tuple[Array, Array] = self._form.conv2d_vjp(
+        gradients: tuple[Array, Array] = self._convolution.conv2d_vjp(
             x, w, dy, strides=strides, padding=padding, dilations=dilations, groups=groups
         )
         return gradients
 
     def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
         """Return ``max_pool`` of this form."""
-        y: Array = self._form.max_pool(x, ksize=ksize, strides=strides, padding=padding, dilations=dilations)
+        y: Array = self._pooling.max_pool(x, ksize=ksize, strides=strides, padding=padding, dilations=dilations)
         return y
 
     def max_pool_vjp(
         self, x: Array, dy: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
     ) -> Array:
         """Return ``max_pool_vjp`` of this form."""
-        dx: Array = self._form.max_pool_vjp(x, dy, ksize=ksize, strides=strides, padding=padding, dilations=dilations)
+        dx: Array = self._pooling.max_pool_vjp(
+            x, dy, ksize=ksize, strides=strides, padding=padding, dilations=dilations
+        )
         return dx
 
     def max_pool_with_argmax(
         self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
     ) -> tuple[Array, Array]:
         """Return ``max_pool_with_argmax`` of this form."""
-        answer: tuple[Array, Array] = self._form.max_pool_with_argmax(
+        answer: tuple[Array, Array] = self._pooling.max_pool_with_argmax(
             x, ksize=ksize, strides=strides, padding=padding, dilations=dilations
         )
         return answer
