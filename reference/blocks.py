@@ -109,7 +109,8 @@ def is_finite(a: Array) -> bool:
 
     A sum of finite numbers can overflow; the answer is then no, which costs time and nothing else.
     """
-    return a.dtype.kind in "iu" or isfinite(a.sum(dtype=_summing(a.dtype)))
+    with np.errstate(all="ignore"):
+        return a.dtype.kind in "iu" or isfinite(a.sum(dtype=_summing(a.dtype)))
 
 
 def _summing(dtype: np.dtype[Any]) -> np.dtype[Any]:

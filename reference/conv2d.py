@@ -1,8 +1,9 @@
 """2-D convolution, the fast form: NumPy arrays, blocks of columns and matrix products.
 
 May import NumPy and this folder's `arguments`, `geometry`, `blocks` and `correlate`. What it computes is written down
-literally in `definition`; tests hold the two equal to the bit on integers. Groups are the general case (one group is plain, as many
-as channels is depthwise), and the input gradient is composed of forward convolutions, one a phase of the strides.
+literally in `definition`; tests hold the two equal to the bit on integers. Groups are the general case (one group is
+plain, as many as channels is depthwise). The input gradient is composed of forward convolutions, one a phase of the
+strides, or adds up columns where images have few channels.
 """
 
 from __future__ import annotations

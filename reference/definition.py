@@ -1,8 +1,9 @@
 """Convolution and max pooling as their definitions read: sums and maxima in plain Python loops.
 
-May import NumPy and this folder's `arguments` and `geometry`; it shares nothing else with the fast form, which is proved
-against it. It is slow, and meant to be obviously right. Integers and `fractions.Fraction` (object arrays) are exact; sums
-of floats are made in Python's float64, in row-major order of the taps, and rounded once to the type of the input.
+May import NumPy and this folder's `arguments` and `geometry`; it shares nothing else with the fast form, which is
+proved against it. It is slow, and meant to be obviously right. Integers and `fractions.Fraction` (object arrays) are
+exact; sums of floats are made in Python's float64, in row-major order of the taps, and rounded once to the type of the
+input.
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def max_pool_with_argmax(
 
     Examples
     --------
-    >>> max_pool_with_argmax(np.array([[[[1.0], [2.0], [2.0]]]]), ksize=3, strides=1, padding="VALID")[1].item()
+    >>> max_pool_with_argmax(np.array([[[[1.0], [2.0], [2.0]]]]), ksize=(1, 3), strides=1, padding="VALID")[1].item()
     1
     """
     x = arguments.image(x, exact=True)
