@@ -4,12 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import signal
+
+import convspec
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from mutants import ZOO
-from mutants.calls import wrong
+from mutants import RIGHT, ZOO
+from mutants.calls import arrays_of, ask, conv, conv_vjp, observe, pool, pool_vjp, wrong
 from mutants.correct import Correct
 
 RUN = """
@@ -43,3 +47,65 @@ def test_fatal_mutant_dies_on_its_witness(name):
 @pytest.mark.parametrize("name", list(ZOO))
 def test_correct_backend_is_right_on_every_witness(name):
     assert wrong(Correct(), Correct(), ZOO[name].zoo.witness) is None
+
+
+SPREAD = [
+    conv((2, 7, 9, 3), (3, 3, 3, 4), padding="SAME", seed=1),
+    conv((1, 8, 6, 2), (2, 4, 2, 3), strides=(2, 1), padding="SAME", seed=2),
+    conv((1, 9, 9, 2), (3, 2, 2, 2), dilations=(2, 3), padding="SAME", seed=3),
+    conv((6, 5, 5, 4), (3, 3, 2, 6), groups=2, padding=((1, 0), (2, 1)), seed=4),
+    conv((1, 1, 1, 3), (5, 5, 3, 2), padding="SAME", seed=5),
+    conv((1, 4, 4, 64), (3, 3, 64, 2), dtype="float16", data="lattice", seed=6),
+    conv((1, 4, 4, 64), (3, 3, 64, 2), dtype="bfloat16", seed=7),
+    conv((1, 6, 5, 3), (2, 3, 3, 2), dtype="float64", padding="SAME_LOWER", seed=8),
+    conv((1, 5, 5, 2), (3, 3, 2, 2), put=[(0, (0, 1, 1, 0), float("nan")), (0, (0, 4, 4, 1), float("inf"))], seed=9),
+    conv((2, 2, 2, 1), (3, 3, 1, 2)),
+    conv((0, 5, 5, 1), (3, 3, 1, 2)),
+    conv((1, 5, 5, 0), (3, 3, 0, 2)),
+    conv_vjp((2, 7, 6, 2), (3, 3, 2, 4), (2, 4, 3, 4), strides=(2, 2), padding="SAME", seed=10),
+    conv_vjp((1, 9, 9, 4), (2, 3, 2, 6), (1, 8, 7, 6), groups=2, padding=((1, 1), (0, 2)), dilations=(3, 2), seed=11),
+    conv_vjp((3, 6, 6, 2), (2, 2, 2, 3), (3, 2, 2, 3), strides=(4, 3), dtype="float16", data="lattice", seed=12),
+    pool((2, 7, 6, 3), (3, 2), strides=(2, 2), padding="SAME", seed=13),
+    pool((1, 6, 6, 2), (2, 3), dilations=(2, 1), data="ties", dtype="float16", seed=14),
+    pool((1, 5, 5, 1), (2, 2), dtype="int32", data="huge", padding=((1, 1), (0, 1)), seed=15),
+    pool((1, 5, 5, 1), (2, 2), put=[(0, (0, 1, 1, 0), float("nan")), (0, (0, 4, 4, 0), float("-inf"))], seed=16),
+    pool_vjp((2, 6, 6, 2), (2, 5, 5, 2), (2, 2), data=("ties", "normal"), seed=17),
+    pool_vjp((1, 5, 5, 2), (1, 3, 3, 2), (3, 3), strides=(2, 2), padding="SAME", data=("ties", "lattice"), seed=18),
+]
+# By how much a declared contract widens the bound (Winograd's and FFT's own bounds are the suite's business).
+WIDER = {"winograd": 256, "fft": 256}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", list(RIGHT))
+def test_right_variant_agrees(name):
+    contract = getattr(RIGHT[name], "contract", {})
+    slack = 2**13 if contract.get("tf32") else WIDER.get(contract.get("algorithm"), 1)
+    backend, answered = RIGHT[name](), 0
+    for asked in SPREAD:
+        seen = observe(backend, [asked])[0]
+        if seen["outcome"] == "ok":
+            assert wrong(backend, Correct(), [asked], slack) is None, asked
+            answered += 1
+    assert answered >= 8
+
+
+def test_right_variants_declare_what_they_do():
+    assert len({cls.spared for cls in RIGHT.values()}) == len(RIGHT) >= 20
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_correct_backend_agrees_with_scipy(seed):
+    asked = conv((1, 6 + seed, 7, 1), (2 + seed % 2, 3, 1, 1), dtype="float64", seed=seed)
+    x, w = arrays_of(asked)
+    for padding, mode in (("VALID", "valid"), ("SAME", "same")):
+        if padding == "SAME" and seed % 2 == 0:
+            continue  # scipy centres an even filter the other way
+        y = ask(Correct(), asked | {"padding": padding}, [x, w])
+        expected = signal.correlate2d(x[0, :, :, 0], w[:, :, 0, 0], mode)
+        np.testing.assert_allclose(y[0, :, :, 0], expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("number", range(len(SPREAD)))
+def test_correct_backend_agrees_with_the_reference(number):
+    assert wrong(Correct(), convspec, [SPREAD[number]]) is None
