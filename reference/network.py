@@ -33,7 +33,8 @@ def relu(x: Array) -> Array:
     array([0., 0., 3.])
     """
     _float("x", x)
-    return np.maximum(x, x.dtype.type(0))
+    positive: Array = np.maximum(x, x.dtype.type(0))
+    return positive
 
 
 def relu_vjp(x: Array, dy: Array) -> Array:
@@ -246,7 +247,7 @@ def cross_entropy(z: Array, labels: Array) -> Any:
 
 
 def cross_entropy_vjp(z: Array, labels: Array) -> Array:
-    """Gradient of `cross_entropy` with respect to the logits: (softmax - one_hot) / n (clause `cross-entropy-gradient`).
+    """Gradient of `cross_entropy` in the logits: (softmax - one_hot) / n (clause `cross-entropy-gradient`).
 
     Parameters
     ----------
@@ -264,7 +265,8 @@ def cross_entropy_vjp(z: Array, labels: Array) -> Array:
     array([[-0.5,  0.5]])
     """
     _labels(labels, _logits(z).shape[1], len(z))
-    return (softmax(z) - one_hot(labels, z.shape[1], z.dtype)) / z.dtype.type(len(z))
+    mean: Array = (softmax(z) - one_hot(labels, z.shape[1], z.dtype)) / z.dtype.type(len(z))
+    return mean
 
 
 def sgd(
@@ -318,13 +320,14 @@ def _float(name: str, a: object, dtype: np.dtype[Any] | None = None) -> np.dtype
         raise TypeError(f"{name} is {getattr(a, 'dtype', type(a).__name__)}, expected an array of float64 or float32")
     if dtype is not None and a.dtype != dtype:
         raise TypeError(f"{name} has dtype {a.dtype}, expected {dtype} as x; convert it with .astype")
-    return a.dtype
+    found: np.dtype[Any] = a.dtype
+    return found
 
 
-def _gradient(dy: object, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+def _gradient(dy: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     _float("dy", dy, dtype)
-    if np.shape(dy) != shape:  # type: ignore[arg-type]
-        raise ValueError(f"dy has shape {np.shape(dy)}, expected {shape}, the shape of the result")  # type: ignore[arg-type]
+    if dy.shape != shape:
+        raise ValueError(f"dy has shape {dy.shape}, expected {shape}, the shape of the result")
 
 
 def _items(x: Array, w: Array) -> Array:
