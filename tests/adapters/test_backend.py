@@ -1,5 +1,8 @@
 """What third parties import: the contract, the exceptions, and which methods are missing."""
 
+import doctest
+import importlib
+
 import pytest
 
 from convspec.adapters import METHODS, BackendError, Contract, DeviceUnavailable, Unsupported, missing_methods
@@ -57,3 +60,12 @@ def test_a_contract_that_means_nothing_is_refused(declared, message):
         Contract.of(type("Declares", (), {"contract": declared})())
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "module", ["backend", "padding", "registry", "numpy_backend", "torch_backend", "tensorflow_backend"]
+)
+def test_the_examples_run_without_a_framework(module):
+    results = doctest.testmod(importlib.import_module(f"convspec.adapters.{module}"))
+    assert results.attempted > 0
+    assert results.failed == 0

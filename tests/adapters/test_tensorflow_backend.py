@@ -52,7 +52,8 @@ def test_convolution_gradients(frameworks, backend, name, keywords):
 
 
 def test_gradients_of_groups_are_not_supported_on_the_cpu(frameworks, backend):
-    case = frameworks.Convolution("float32", ONES, groups=2)
+    # In float64 whatever the kernels; oneDNN's have them in float32.
+    case = frameworks.Convolution("float64", ONES, groups=2)
     with pytest.raises(Unsupported, match="says: Gradients for grouped convolutions are not supported on CPU"):
         backend.conv2d_vjp(case.x, case.w, case.dy, **case.keywords)
 
@@ -102,14 +103,15 @@ def test_memory_layouts_and_what_the_caller_owns(frameworks, backend, layout):
 @pytest.mark.parametrize(
     ("keywords", "words"),
     [
-        ({"strides": (0, 1)}, "strides should be larger than 0"),
+        ({"strides": (0, 1)}, r"strides should be larger than 0|Stride must be > 0"),
         ({"dilations": (0, 1)}, "Dilated rates should be larger than 0"),
         ({"padding": "BANANA"}, "Value for attr 'padding' of \"BANANA\""),
-        ({"padding": ((-1, 0), (0, 0))}, "must be nonnegative"),
+        ({"padding": ((-1, 0), (0, 0))}, r"must be nonnegative|could not create a primitive"),
     ],
 )
 def test_tensorflow_is_the_one_to_refuse(backend, keywords, words):
-    with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+    # In Eigen's words or in oneDNN's: an exception of TensorFlow's own either way.
+    with pytest.raises(tf.errors.OpError, match=words):
         backend.conv2d(X, W, **{"groups": 1, **ONES, **keywords})
 
 
@@ -118,7 +120,7 @@ def test_tensorflow_sees_dtypes_channels_and_the_shape_of_the_gradient(backend):
         backend.conv2d(X, W.astype(np.float64), groups=1, **ONES)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must be evenly divisible by filter depth"):
         backend.conv2d(X, np.ones((2, 2, 2, 1), np.float32), groups=1, **ONES)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="doesn't match"):
+    with pytest.raises(tf.errors.OpError, match=r"doesn't match|could not create a primitive"):
         backend.conv2d_vjp(X, W, X, groups=1, **ONES)
 
 
