@@ -25,7 +25,8 @@ DTYPES = (
 # One encoder for all frames: json.dumps builds a new one whenever it is given an option.
 _JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
-_NAMES = {np.dtype(name): name for name in DTYPES if name != "bfloat16"}
+_PLAIN = {name: np.dtype(name) for name in DTYPES if name != "bfloat16"}
+_NAMES = {dtype: name for name, dtype in _PLAIN.items()}
 
 Array = np.ndarray[Any, Any]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -54,10 +55,10 @@ def dtype_named(name: str) -> np.dtype[Any]:
     >>> dtype_named("float16")
     dtype('float16')
     """
-    if name not in DTYPES:
-        raise ProtocolError(f"unknown dtype {name!r}; known are {', '.join(DTYPES)}")
+    if name in _PLAIN:
+        return _PLAIN[name]
     if name != "bfloat16":
-        return np.dtype(name)
+        raise ProtocolError(f"unknown dtype {name!r}; known are {', '.join(DTYPES)}")
     try:
         import ml_dtypes  # noqa: PLC0415 -- an interpreter with NumPy and a framework alone may lack it
     except ImportError:
@@ -231,10 +232,10 @@ def _native(array: Array) -> Array:
 
 
 def _entry_size(entry: Any) -> int:
-    match entry:
-        case {"dtype": str(name), "shape": list(shape)} if name in DTYPES:
-            # bool is an int to Python, and no size.
-            if len(shape) > 32 or not all(type(n) is int and 0 <= n < 1 << 62 for n in shape):
-                raise ProtocolError(f"a shape that no array has: {shape!r:.80}")
-            return math.prod(shape) * (2 if name == "bfloat16" else np.dtype(name).itemsize)
-    raise ProtocolError(f"an array entry that is not {{dtype, shape}}: {entry!r:.80}")
+    name, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
+    if name not in DTYPES or not isinstance(shape, list):
+        raise ProtocolError(f"an array entry that is not {{dtype, shape}}: {entry!r:.80}")
+    # bool is an int to Python, and no size.
+    if len(shape) > 32 or not all(type(n) is int and 0 <= n < 1 << 62 for n in shape):
+        raise ProtocolError(f"a shape that no array has: {shape!r:.80}")
+    return math.prod(shape) * (2 if name == "bfloat16" else _PLAIN[name].itemsize)

@@ -175,12 +175,12 @@ def request_from(frame: Frame) -> Request:
     >>> request_from(decode(b"".join(request_frame(Request("conv2d", (), (), {"padding": "SAME"}), 0)))).options
     {'padding': 'SAME'}
     """
-    match frame.header:
-        case {"kind": "call", "op": str(op), "layouts": list(layouts), "options": dict(options)}:
-            if len(layouts) == len(frame.header["arrays"]) and all(isinstance(name, str) for name in layouts):
-                unpacked = {key: unpack(value) for key, value in options.items()}
-                return Request(op, frame.arrays(), tuple(layouts), unpacked)
-    raise ProtocolError(f"not a call: {frame.header!r:.120}")
+    header = frame.header
+    op, layouts, options = header.get("op"), header.get("layouts"), header.get("options")
+    typed = header["kind"] == "call" and isinstance(op, str) and isinstance(layouts, list) and isinstance(options, dict)
+    if not typed or len(layouts) != len(header["arrays"]) or not all(isinstance(name, str) for name in layouts):
+        raise ProtocolError(f"not a call: {header!r:.120}")
+    return Request(op, frame.arrays(), tuple(layouts), {key: unpack(value) for key, value in options.items()})
 
 
 def answer_frame(answer: Answer, serial: int) -> list[memoryview]:
@@ -191,9 +191,9 @@ def answer_frame(answer: Answer, serial: int) -> list[memoryview]:
     >>> decode(b"".join(answer_frame(Answer("missing"), 1))).header["status"]
     'missing'
     """
-    names = ("status", "error", "what", "mutated", "aliases", "stderr", "seconds")
-    header = {name: getattr(answer, name) for name in names}
-    return encode({"kind": "answer", "serial": serial, **header}, answer.arrays)
+    header = {"kind": "answer", "serial": serial, **vars(answer)}
+    del header["arrays"]
+    return encode(header, answer.arrays)
 
 
 def answer_from(frame: Frame, serial: int, inputs: int) -> Answer:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -23,8 +23,8 @@ from convspec.adapters.backend import METHODS, BackendError, Contract, Unsupport
 from convspec.reference import geometry
 
 from . import protocol
-from .frames import PREFIX, Array, Frame, MissingDtypeError, dtype_name, encode, parse, sizes
-from .layouts import changed, lay, shares
+from .frames import PREFIX, Array, Bytes, Frame, MissingDtypeError, dtype_name, encode, parse, sizes
+from .layouts import Laid, changed, lay, shares
 from .protocol import Answer, Request
 
 # How many arrays a method gives back; any other method may give one array or a tuple of them.
@@ -68,7 +68,7 @@ class Channel:
             return None
         header_size, body_size = sizes(prefix)
         header = self._in.read(header_size)
-        body = np.empty(body_size, np.uint8)
+        body: Bytes = np.empty(body_size, np.uint8)
         into = body.data
         while into:
             count = self._in.readinto(into)
@@ -121,26 +121,29 @@ def serve_one(backend: object, request: Request) -> Answer:
             return Answer("unsupported", error="conv2d of this backend takes no bias")
         options["bias"] = inputs.pop()
     foul_free_memory(request)
-    result, answer = _timed(method, inputs, options)
-    mutated = tuple(n for n, one in enumerate(laid) if changed(one))
-    if answer.status != "ok":
-        return Answer(answer.status, (), answer.error, None, mutated, (), answer.stderr, answer.seconds)
-    arrays, what = results(request.op, result)
-    aliases = tuple(n for n, one in enumerate(laid) if any(shares(array, one) for array in arrays))
-    return Answer("ok", arrays, None, what, mutated, aliases, "", answer.seconds)
-
-
-def _timed(method: Callable[..., object], inputs: list[Array], options: dict[str, Any]) -> tuple[object, Answer]:
     started = time.perf_counter()
     try:
-        result = method(*inputs, **options)
+        result: object = method(*inputs, **options)
     except BaseException as error:  # SystemExit and KeyboardInterrupt too: they are the backend's, not ours
         seconds = time.perf_counter() - started
-        if isinstance(error, Unsupported) or any(cls.__name__ == "Unsupported" for cls in type(error).__mro__):
-            return None, Answer("unsupported", error=text_of(error), seconds=seconds)
-        where = place(error.__traceback__)
-        return None, Answer("error", error=f"{type(error).__name__}: {text_of(error)}", stderr=where, seconds=seconds)
-    return result, Answer("ok", seconds=time.perf_counter() - started)
+        status, text, where = _raised(error)
+        return Answer(status, (), text, None, _mutated(laid), (), where, seconds)
+    seconds = time.perf_counter() - started
+    mutated = _mutated(laid)
+    arrays, what = results(request.op, result)
+    aliases = tuple([n for n, one in enumerate(laid) if any(shares(array, one) for array in arrays)])
+    return Answer("ok", arrays, None, what, mutated, aliases, "", seconds)
+
+
+def _mutated(laid: list[Laid]) -> tuple[int, ...]:
+    return tuple([n for n, one in enumerate(laid) if changed(one)])
+
+
+def _raised(error: BaseException) -> tuple[str, str, str]:
+    """Status, text and place of what a method raised."""
+    if isinstance(error, Unsupported) or any(cls.__name__ == "Unsupported" for cls in type(error).__mro__):
+        return "unsupported", text_of(error), ""
+    return "error", f"{type(error).__name__}: {text_of(error)}", place(error.__traceback__)
 
 
 def results(op: str, result: object) -> tuple[tuple[Array, ...], str | None]:

@@ -6,7 +6,6 @@ import time
 import numpy as np
 import pytest
 
-from convspec.adapters.backend import BackendError, BackendImportError, UnknownBackend
 from convspec.harness.process.layouts import LAYOUTS
 from convspec.harness.process.protocol import ProtocolError, Request
 from convspec.harness.process.remote import RemoteBackend
@@ -357,85 +356,3 @@ def test_a_small_call_is_quick(odd):
         ask(odd, "good")
         seconds.append(time.perf_counter() - started)
     assert np.median(seconds) < 5e-3  # far above what benchmarks say: a guard against waits that slipped in
-
-
-BAD = {
-    "raises": ("import nothing_of_that_name", BackendImportError, "No module named 'nothing_of_that_name'"),
-    "syntax": ("def", BackendImportError, "SyntaxError"),
-    "exits": ("import sys; sys.exit(4)", BackendImportError, "SystemExit"),
-    "dies": ("import os; os._exit(5)", BackendImportError, "exited with status 5 by itself"),
-    "segfaults": ("import ctypes; ctypes.string_at(0)", BackendImportError, "killed by SIGSEGV"),
-    "interrupts": ("raise KeyboardInterrupt", BackendImportError, "KeyboardInterrupt"),
-    "no object": ("x = 1", BackendImportError, "'B'"),
-    "no method": ("class B: pass", BackendImportError, "none of a backend's methods"),
-    "init": ("class B:\n def __init__(self): raise OSError('no\\nlicence')", BackendImportError, "no licence"),
-    "contract": ("class B:\n contract = {'x': 1}\n def conv2d(self): 0", BackendError, "unknown key 'x'"),
-    "sleeps": ("import time; time.sleep(60)", BackendImportError, "not ready within 1 s"),
-    "last words": (
-        "import os; os.write(2, b'oh no'); os.abort()",
-        BackendImportError,
-        "killed by SIGABRT; it wrote: oh no",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD)
-def test_backends_that_do_not_load(tmp_path, case):
-    code, kind, message = BAD[case]
-    (tmp_path / "bad.py").write_text(code)
-    backend = RemoteBackend(f"{tmp_path}/bad.py:B", start_timeout=1.0 if case == "sleeps" else 60.0)
-    with pytest.raises(kind) as caught:
-        backend.hello  # noqa: B018 -- it starts the worker
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-    with pytest.raises(kind):
-        backend.call(Request("conv2d"))
-    backend.close()
-
-
-def test_unknown_names_keep_their_class():
-    with RemoteBackend("tensorfow") as backend, pytest.raises(UnknownBackend, match="did you mean 'tensorflow'"):
-        backend.hello  # noqa: B018
-
-
-def test_an_interpreter_that_is_not_there():
-    with (
-        RemoteBackend("numpy", python="/no/such/python") as backend,
-        pytest.raises(BackendImportError, match="No such file"),
-    ):
-        backend.hello  # noqa: B018
-
-
-def test_a_relative_path_is_relative_to_the_callers_directory(tmp_path, monkeypatch):
-    (tmp_path / "json.py").write_text("raise RuntimeError('this is not the json you want')")
-    (tmp_path / "near.py").write_text("class B:\n    def conv2d(self, x):\n        return x + 1\n")
-    monkeypatch.chdir(tmp_path)
-    for text in ("near.py:B", "./near.py:B", "near:B"):
-        with RemoteBackend(text) as backend:
-            assert backend.hello["methods"] == ["conv2d"]
-
-
-def test_another_interpreter_is_told_where_convspec_is(tmp_path):
-    # -I and an empty search path but NumPy's: convspec itself is not to be found there by the usual means.
-    python = tmp_path / "python"
-    packages = str(__import__("pathlib").Path(np.__file__).parents[1])
-    python.write_text(
-        f'#!/bin/sh\nshift\nexec "{sys.executable}" -S -c "import sys; sys.path.append({packages!r}); '
-        'import runpy; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name=\'__main__\')" "$@"\n'
-    )
-    python.chmod(0o755)
-    (tmp_path / "b.py").write_text("class B:\n    def conv2d(self, x):\n        return x + 1\n")
-    with RemoteBackend(f"{tmp_path}/b.py:B", python=str(python)) as backend:
-        np.testing.assert_array_equal(ask(backend, "conv2d").arrays[0], X + 1)
-
-
-def test_without_ml_dtypes_bfloat16_is_unsupported(tmp_path):
-    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
-    (tmp_path / "b.py").write_text(
-        "import sys; sys.modules['ml_dtypes'] = None\nclass B:\n def conv2d(self, x): return x + 1\n"
-    )
-    with RemoteBackend(f"{tmp_path}/b.py:B") as backend:
-        answer = ask(backend, "conv2d", x=np.ones(3, bfloat16))
-        assert answer.status == "unsupported"
-        assert answer.error == "bfloat16 needs ml_dtypes, which this interpreter does not have"
-        assert ask(backend, "conv2d").status == "ok"
