@@ -68,7 +68,7 @@ class UnknownClause(KeyError):  # noqa: N818 - a key that is not there, named as
     def __init__(self, slug: str, known: tuple[str, ...]) -> None:
         super().__init__(slug)
         self.slug = slug
-        self.closest = tuple(difflib.get_close_matches(slug, known, n=3, cutoff=0.5))
+        self.closest = tuple(difflib.get_close_matches(slug, known, n=3, cutoff=0.6))
 
     def __str__(self) -> str:
         """Say it in one line (KeyError alone would print the slug in quotes, and nothing else)."""
