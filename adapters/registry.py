@@ -50,7 +50,7 @@ BUILT_IN = {
         "convspec.adapters.tensorflow_backend",
         "TensorflowBackend",
         ("cpu", "gpu"),
-        ("eager", "onednn", "eigen"),
+        ("eager", "noonednn"),
         ("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-intel", "tensorflow-macos"),
     ),
 }

@@ -36,8 +36,8 @@ _NOT_OFFERED = (
     "Value for attr 'T' of",  # the types that an operation's documentation lists
 )
 
-# oneDNN's kernels and Eigen's are two implementations with different faults, and which of them runs depends on the
-# CPU unless this variable says; TensorFlow reads it once, when it is imported.
+# oneDNN's kernels and Eigen's are two implementations with different faults. Which of them runs depends on the CPU
+# unless this variable says, and a verdict must not; TensorFlow reads it once, when it is imported.
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 
@@ -75,8 +75,8 @@ class TensorflowBackend:
     device
         ``"cpu"`` or ``"gpu"``.
     mode
-        ``"eager"``: with the CPU kernels that TensorFlow chooses by itself; ``"onednn"`` and ``"eigen"``: eager too,
-        with oneDNN's kernels switched on or off (the environment variable ``TF_ENABLE_ONEDNN_OPTS``).
+        ``"eager"``: with oneDNN's CPU kernels, unless the environment variable ``TF_ENABLE_ONEDNN_OPTS`` says 0;
+        ``"noonednn"``: eager too, with Eigen's.
 
     Raises
     ------
@@ -228,13 +228,12 @@ def _check_groups(x: Array, w: Array, groups: int) -> None:
 def _tensorflow(mode: str) -> Any:
     # Its C++ side logs every refusal that it raises too. Fatal messages, the ones before a crash, are still printed.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if mode != "eager":
-        wanted = "1" if mode == "onednn" else "0"
-        if "tensorflow" in sys.modules and os.environ.get(_ONEDNN) != wanted:
-            raise BackendImportError(
-                f"tensorflow@{mode}: TensorFlow is imported already; set {_ONEDNN}={wanted} before"
-            )
-        os.environ[_ONEDNN] = wanted
+    if mode == "noonednn":
+        if "tensorflow" in sys.modules and os.environ.get(_ONEDNN) != "0":
+            raise BackendImportError(f"tensorflow@{mode}: TensorFlow is imported already; set {_ONEDNN}=0 before")
+        os.environ[_ONEDNN] = "0"
+    else:
+        os.environ.setdefault(_ONEDNN, "1")
     tf = importlib.import_module("tensorflow")
     tf.get_logger().setLevel("ERROR")
     for gpu in tf.config.list_physical_devices("GPU"):

@@ -167,10 +167,20 @@ class Judge:
             shape, dtype = expected_shape(case, name), expected_dtype(case, name)
             got = returned[name]
             if got.shape != shape:
-                self._fail(case, question, "shape", f"{name} has the wrong shape.", str(shape), str(got.shape))
+                self._fail(
+                    case, question, "shape", self._wrong_shape(case, data, name, got), str(shape), str(got.shape)
+                )
             if got.dtype != dtype:
                 self._fail(case, question, "dtype", f"{name} has the wrong dtype.", str(dtype), str(got.dtype))
         return returned, tuple(self._side_effects(case, answer))
+
+    def _wrong_shape(self, case: Case, data: Data, name: str, got: Array) -> str:
+        """Say so, and whether what was returned was never written: two answers that differ, or memory's own filling."""
+        again = self.ask(case, data)
+        position = OUTPUTS[case.op].index(name)
+        moved = again.status == "ok" and len(again.arrays) > position and not same_bits(again.arrays[position], got)
+        unwritten = got.size > 0 and (moved or b"\x7f\x7f" in got.tobytes())
+        return f"{name} has the wrong shape{', and holds uninitialised memory' if unwritten else ''}."
 
     def finding(self, case: Case, clause: str, kind: str, message: str, **more: Any) -> Finding:
         """A finding about one case."""

@@ -7,6 +7,7 @@ which crosses xdist's border by itself.
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Generator
@@ -23,7 +24,9 @@ _CHECKS = pytest.StashKey["Check"]()
 _JUDGES = pytest.StashKey[dict[str, "Judge"]]()
 _COLLECTOR = pytest.StashKey["Collector"]()
 
-#: Threads that frameworks start, held to one by their own environment variables.
+#: OpenMP's threads sleep while they wait, instead of spinning: on a busy machine that is a hundredfold. The second:
+#: threads that frameworks start, held to one by their own environment variables.
+QUIET_THREADS = {"OMP_WAIT_POLICY": "passive"}
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
     "1",
@@ -106,20 +109,21 @@ def single_threaded(request: pytest.FixtureRequest, backend: Judge) -> Generator
     """The same backend in a process that may use one thread. Left out at level quick: it starts the framework again."""
     if request.config.getoption("level") == "quick":
         pytest.skip("not run at level quick: it needs a second process of the backend")
-    judge = _judge(request.config, backend.backend.text, ONE_THREAD)
+    judge = _judge(request.config, backend.backend.text, alone=True)
     yield judge
     judge.backend.close()
 
 
-def _judge(config: pytest.Config, name: str, env: dict[str, str] | None = None) -> Judge:
+def _judge(config: pytest.Config, name: str, *, alone: bool = False) -> Judge:
     from .judge import Judge
     from .levels import LEVELS
     from .process.remote import RemoteBackend
 
-    key = name + ("/one thread" if env else "")
+    key = name + ("/one thread" if alone else "")
+    env = {k: v for k, v in QUIET_THREADS.items() if k not in os.environ} | (ONE_THREAD if alone else {})
     judges = config.stash[_JUDGES]
     if key not in judges:
-        remote = RemoteBackend(name, timeout=config.getoption("convspec_timeout"), env=env, standby=env is None)
+        remote = RemoteBackend(name, timeout=config.getoption("convspec_timeout"), env=env, standby=not alone)
         judges[key] = Judge(remote, LEVELS[config.getoption("level")].crashes)
     return judges[key]
 
@@ -269,7 +273,9 @@ class Collector:
 
         option = self.config.getoption
         cells = attributed(self.cells)
-        return document(cells, self.backends, level=option("level"), seed=option("convspec_seed"))
+        return document(
+            cells, self.backends, level=option("level"), seed=option("convspec_seed"), order=option("backend")
+        )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the results file, also after Ctrl-C; a backend that could not be had ends with status 2."""

@@ -44,7 +44,7 @@ class Run:
 
 def run(asked: Run, console: Console | None = None) -> int:
     """Judge, report, and return the exit status."""
-    console = console or Console()
+    console = console or make_console()
     errors = Console(stderr=True)
     try:
         for name in asked.backends:
@@ -78,6 +78,12 @@ def run(asked: Run, console: Console | None = None) -> int:
         )
         return COULD_NOT_RUN
     return BROKEN if results_file.broken_musts(found) else PASSED
+
+
+def make_console() -> Console:
+    """The terminal as it is; where there is none, a width that logs can hold."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=120)
 
 
 def _nothing(asked: Run, live: Live, status: int, errors: Console) -> int:

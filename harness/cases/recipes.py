@@ -109,27 +109,37 @@ def powers(case: Case, rng: np.random.Generator) -> Data:
     return data | {"x": np.ones(case.x), "w": w.reshape(case.w), "dy": np.sign(data["dy"])}
 
 
+def _with_signs(case: Case, rng: np.random.Generator) -> Data:
+    """Integers, with a dy of signs only."""
+    data = integers(case, rng)
+    return data | {"dy": np.sign(data["dy"])}
+
+
+def most_distinct(case: Case) -> int:
+    """How many distinct integers an impulse may meet, so that gradients too stay within the output's precision."""
+    budget = 2 ** min(FORMATS[case.dtype].precision, 16) - 1
+    return budget if case.op == "conv2d" else max(budget // fan_in(case), 1)
+
+
 @recipe("impulse-x")
 def impulse_x(case: Case, rng: np.random.Generator) -> Data:
     """Exact. One pixel of each image is one: the answer is the kernel, read back flipped."""
-    data = integers(case, rng)
+    data = _with_signs(case, rng)
     x, w = np.zeros(case.x), np.arange(np.prod(case.w, dtype=int)).reshape(case.w)
     if x.size:
         for image in x:
             image[tuple(rng.integers(0, s) for s in image.shape)] = 1
-    most = 2 ** min(FORMATS[case.dtype].precision, 16) - 1
-    return data | {"x": x, "w": w % most + 1.0}
+    return data | {"x": x, "w": w % most_distinct(case) + 1.0}
 
 
 @recipe("impulse-w")
 def impulse_w(case: Case, rng: np.random.Generator) -> Data:
     """Exact. One tap of each filter is one: the answer is the image, shifted."""
-    data = integers(case, rng)
+    data = _with_signs(case, rng)
     x, w = np.arange(np.prod(case.x, dtype=int)).reshape(case.x), np.zeros((case.taps, case.filters))
     if case.taps:
         w[rng.integers(0, case.taps, case.filters), np.arange(case.filters)] = 1
-    most = 2 ** min(FORMATS[case.dtype].precision, 16) - 1
-    return data | {"x": x % most + 1.0, "w": w.reshape(case.w)}
+    return data | {"x": x % most_distinct(case) + 1.0, "w": w.reshape(case.w)}
 
 
 #: Bits of the odd integers of recipe `odd`: more than TF32 (11) or bfloat16 (8) keep, and one less than would overflow

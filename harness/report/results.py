@@ -22,13 +22,19 @@ VERSION = 1
 
 
 def document(
-    cells: Iterable[dict[str, Any]], backends: dict[str, dict[str, Any]], *, level: str, seed: int
+    cells: Iterable[dict[str, Any]],
+    backends: dict[str, dict[str, Any]],
+    *,
+    level: str,
+    seed: int,
+    order: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """The document of one run; cells in the order of the specification."""
+    """The document of one run; backends in the order they were named, cells in that of the specification."""
     import convspec  # noqa: PLC0415 - only its version
 
-    order = {slug: position for position, slug in enumerate(clauses())}
-    listed = sorted(cells, key=lambda c: (c["backend"], order[c["clause"]], c["dtype"]))
+    place = {slug: position for position, slug in enumerate(clauses())}
+    named = {name: position for position, name in enumerate(order)}
+    listed = sorted(cells, key=lambda c: (named.get(c["backend"], 0), place[c["clause"]]))
     return {
         "format": FORMAT,
         "version": VERSION,

@@ -36,7 +36,7 @@ Cells = list[dict[str, Any]]
 def render(results: dict[str, Any], console: Console) -> None:
     """Print the whole report."""
     console.print(table(results))
-    for part in failures(results):
+    for part in failures(results, min(console.width, 120) - 4):
         console.print(part)
     console.print(summary(results))
 
@@ -90,7 +90,7 @@ def summed(cells: Cells) -> Text:
     return text.append(f" ({'; '.join(sorted(readings))})", style="dim") if readings else text
 
 
-def failures(results: dict[str, Any]) -> Iterator[Group]:
+def failures(results: dict[str, Any], width: int = 110) -> Iterator[Group]:
     """Each broken clause of each backend: the smallest witness of each cause, and the dtypes it was seen in."""
     for backend in results["summary"]:
         by_cause: dict[tuple[str, str], Cells] = defaultdict(list)
@@ -105,15 +105,16 @@ def failures(results: dict[str, Any]) -> Iterator[Group]:
                     first[key] = finding
         order = {slug: i for i, slug in enumerate(clauses())}
         for key in sorted(first, key=lambda k: (order[k[0]], k[1])):
-            yield _failure(backend, first[key], by_cause[key])
+            yield _failure(backend, first[key], by_cause[key], width)
 
 
-def _failure(backend: str, finding: Finding, cells: Cells) -> Group:
+def _failure(backend: str, finding: Finding, cells: Cells, width: int) -> Group:
     must = clauses()[finding.clause].level == "MUST"
     sign, style = SIGNS[State.CRASH if finding.is_crash else State.FAIL] if must else ("~", "yellow")
-    head = Text.assemble((f"{sign} {backend}  ", style), (describe(finding).split("\n", 1)[0], "bold"))
+    title, rest = describe(finding, width).split("\n", 1)
+    head = Text.assemble((f"{sign} {backend}  ", style), (title, "bold"))
     dtypes = " ".join(dict.fromkeys(c["dtype"] for c in cells))
-    body = Text(describe(finding).split("\n", 1)[1] + f"\n  seen in:  {dtypes}")
+    body = Text(f"{rest}\n  seen in:  {dtypes}")
     return Group(Text(), head, Padding(body, (0, 0, 0, 2)))
 
 

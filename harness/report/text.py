@@ -11,11 +11,11 @@ from convspec.harness.verdict import Finding
 from convspec.spec import clause
 
 
-def describe(finding: Finding) -> str:
+def describe(finding: Finding, width: int = 110) -> str:
     """Several lines, the clause first."""
     text = clause(finding.clause)
     lines = [f"{finding.clause} ({text.level})"]
-    lines += textwrap.wrap(" ".join(text.statement.split()), 110, initial_indent="  | ", subsequent_indent="  | ")
+    lines += textwrap.wrap(" ".join(text.statement.split()), width, initial_indent="  | ", subsequent_indent="  | ")
     lines.append(f"  {finding.message}")
     rows = (
         ("case", finding.call),

@@ -77,7 +77,7 @@ def refusal(text, kind=BackendError):
         ("torch", "torch", None, None),
         ("torch:mps", "torch", "mps", None),
         ("torch@eager", "torch", None, "eager"),
-        ("tensorflow:gpu@onednn", "tensorflow", "gpu", "onednn"),
+        ("tensorflow:gpu@noonednn", "tensorflow", "gpu", "noonednn"),
         ("numpy", "numpy", None, None),
         ("numpy:definition", "numpy", None, "definition"),
         ("numpy@fast", "numpy", None, "fast"),

@@ -39,7 +39,8 @@ def test_full_precision_inputs(check):
     """No operand is rounded to TF32, bfloat16 or anything else before it is multiplied."""
     wide = (None, "cin", "cout", "kernel")
     check(convolutions(check.dtype, recipes=("odd", "odd-w"), wide=wide))
-    check(convolutions(check.dtype, op="conv2d_vjp", recipes=("odd", "odd-w", "odd-dy"), wide=wide), share=0.7)
+    if check.dtype not in NARROW:  # there a gradient's faults are those of its accumulator, a clause of its own
+        check(convolutions(check.dtype, op="conv2d_vjp", recipes=("odd", "odd-w", "odd-dy"), wide=wide), share=0.7)
 
 
 @clause("accumulate-at-least-float32", dtypes=NARROW)
@@ -80,7 +81,7 @@ def test_large_sums(check):
 @clause("tail-sizes", dtypes=FLOATS)
 def test_tail_sizes(check):
     """Every size from 1 and off by one around 8, 16, 32, 64, one axis at a time."""
-    check.each(tails(check.dtype))
+    check.each(tails(check.dtype, check.level))
 
 
 @clause("deterministic", dtypes=FLOATS)
