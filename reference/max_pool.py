@@ -7,6 +7,7 @@ order is likewise the first in the first row that holds it. No arithmetic is don
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from math import prod
 from typing import Any
 
@@ -18,7 +19,7 @@ from .blocks import Block, outputs
 from .geometry import Run, Window
 
 # Bytes of input a block of outputs reads: what stays in the cache from one axis to the other.
-_READ = 1 << 19
+_READ = 1 << 21
 # Elements of a block of a gradient that is summed beside its result (16-bit floats).
 _SUMS = 1 << 21
 
@@ -147,11 +148,14 @@ def _extent(runs: list[Run]) -> tuple[int, int]:
     return min(run.pixels.start for run in runs), max(run.pixels.stop for run in runs)
 
 
-def _blocks(x: Array, window: Window) -> list[Block]:
-    """Blocks of outputs that read about as much as a cache holds."""
-    (height, width), read = window.output, x.shape[1] * x.shape[2]
-    per_output = -(-read // max(1, height * width)) * x.shape[3] * max(4, x.itemsize)
-    return list(outputs((x.shape[0], height, width), max(1, _READ // max(1, per_output))))
+def _outputs_a_block(x: Array, window: Window) -> int:
+    """Outputs that read about as much as a cache holds."""
+    per_output: int = -(-(x.shape[1] * x.shape[2]) // max(1, prod(window.output))) * x.shape[3] * max(4, x.itemsize)
+    return max(1, _READ // max(1, per_output))
+
+
+def _blocks(x: Array, window: Window) -> Iterator[Block]:
+    return outputs((x.shape[0], *window.output), _outputs_a_block(x, window))
 
 
 def forward(x: Array, window: Window) -> Array:
@@ -202,48 +206,64 @@ def _maximum(x: Array, runs: list[Run], axis: int, out: Array) -> None:
 def argmax(x: Array, window: Window) -> Array:
     """Flat index (row * width + column) * channels + channel of each window's first maximum; -1 where it has no tap."""
     found = np.empty((x.shape[0], *window.output, x.shape[3]), np.int64)
-    if found.size:
-        for block in _blocks(x, window):
+    with np.errstate(all="ignore"):
+        for block in _blocks(x, window) if found.size else ():
             place = found[block.n0 : block.n1, block.r0 : block.r1, block.c0 : block.c1]
             place[...] = _block_argmax(x[block.n0 : block.n1], window, block)
     return found
 
 
 def _block_argmax(x: Array, window: Window, block: Block) -> Array:
-    """`argmax` of a block of outputs of the images x."""
-    width, channels = x.shape[2:]
+    """`argmax` of a block of outputs of the images x: the first tap that equals the maximum, again axis after axis."""
+    height, width, channels = x.shape[1:]
     rows, columns = _runs(x, window, block)
-    outputs_ = (x.shape[0], block.r1 - block.r0, block.c1 - block.c0, channels)
-    best = np.full(outputs_, -1, np.int64)
+    shape = (x.shape[0], block.r1 - block.r0, block.c1 - block.c0, channels)
     if not (rows and columns):
-        return best
+        return np.full(shape, -1, np.int64)
     top, bottom = _extent(rows)
-    part = x[:, top:bottom].astype(arguments.accumulator(x.dtype), copy=False)
-    # along each row: its maximum in every column of windows, and at which pixel
-    shape = (part.shape[0], part.shape[1], outputs_[2], channels)
-    value, column = np.zeros(shape, part.dtype), np.full(shape, -1, np.int64)
-    for run in columns:
-        pixel = np.arange(width)[run.pixels][:, None]
-        cut = np.s_[:, :, run.outputs]
-        _take_better(value[cut], column[cut], part[:, :, run.pixels], np.broadcast_to(pixel, value[cut].shape))
-    # then over the rows of the window
-    top_value = np.zeros(outputs_, part.dtype)
-    for run in geometry.beginning(rows, top):
-        row = np.arange(top, bottom)[run.pixels][:, None, None]
-        at = column[:, run.pixels]
-        where = np.where(at < 0, -1, row * width + at)
-        _take_better(top_value[:, run.outputs], best[:, run.outputs], value[:, run.pixels], where)
-    return np.where(best < 0, -1, best * channels + np.arange(channels))
+    dtype = arguments.accumulator(x.dtype)
+    index: type[Any] = np.int32 if height * width < 2**31 else np.int64
+    # along each row of the image: the maximum of every column of windows, and the pixel that it comes from
+    part = x[:, top:bottom]
+    value = np.empty((*part.shape[:2], *shape[2:]), dtype)
+    _maximum(part, columns, 2, value)
+    pixel = _first(part, columns, 2, value, [_places(run, index)[:, None] for run in columns])
+    # then over the rows of each window
+    whole = np.empty(shape, dtype)
+    rows = geometry.beginning(rows, top)
+    _maximum(value, rows, 1, whole)
+    places = [(_places(run, index) + index(top))[:, None, None] * index(width) + pixel[:, run.pixels] for run in rows]
+    found: Array = _first(value, rows, 1, whole, places).astype(np.int64) * channels + np.arange(channels)
+    found[:, _empty(rows, shape[1])] = -1
+    found[:, :, _empty(columns, shape[2])] = -1
+    return found
 
 
-def _take_better(value: Array, at: Array, other: Array, other_at: Array) -> None:
-    """Replace (value, at) by (other, other_at) where that is greater, or NaN before any NaN, or the first (at < 0)."""
-    better = (at < 0) | (other > value)
-    if other.dtype.kind == "f":
-        better |= (other != other) & (value == value)  # noqa: PLR0124 - NaN alone differs from itself
-    better &= other_at >= 0
-    np.copyto(value, other, where=better)
-    np.copyto(at, other_at, where=better)
+def _empty(runs: list[Run], length: int) -> Array:
+    """Outputs of an axis that no tap on the image belongs to."""
+    empty = np.ones(length, bool)
+    for run in runs:
+        empty[run.outputs] = False
+    return np.flatnonzero(empty)
+
+
+def _first(x: Array, runs: list[Run], axis: int, maximum: Array, places: list[Array]) -> Array:
+    """For each output, the place of the first tap that is its maximum (NaN is, where the maximum is NaN)."""
+    along = (slice(None),) * axis
+    nan = maximum.dtype.kind == "f" and bool(np.isnan(maximum).any())
+    found = np.zeros(maximum.shape, places[0].dtype)
+    for run, place in zip(reversed(runs), reversed(places), strict=True):
+        cut = (*along, run.outputs)
+        tap, best = x[(*along, run.pixels)], maximum[cut]
+        same = tap == best
+        if nan:
+            same |= np.isnan(tap) & np.isnan(best)
+        found[cut] = np.where(same, place, found[cut])
+    return found
+
+
+def _places(run: Run, index: type[Any]) -> Array:
+    return np.arange(run.pixels.start, run.pixels.stop, run.pixels.step, dtype=index)
 
 
 def gradient(x: Array, dy: Array, window: Window) -> Array:
@@ -252,20 +272,30 @@ def gradient(x: Array, dy: Array, window: Window) -> Array:
     if not (dx.size and dy.size):
         return dx
     sums_dtype = arguments.accumulator(dy.dtype)
-    narrow = sums_dtype != dy.dtype
     with np.errstate(all="ignore"):
+        if sums_dtype == dy.dtype:
+            for block in _blocks(x, window):
+                _add_block(dx[block.n0 : block.n1], 0, (x, dy), window, block)
+            return dx
         for n0, n1, i0, i1, r0, r1 in _gradient_blocks(x.shape, window):
-            block = Block(n0, n1, r0, r1, 0, window.output[1])
-            at = _block_argmax(x[n0:n1], window, block)
-            given = dy[n0:n1, r0:r1]
-            row = prod(x.shape[2:])
-            sums = np.zeros((n1 - n0, i1 - i0, *x.shape[2:]), sums_dtype) if narrow else dx[n0:n1, i0:i1]
-            keep = (at >= i0 * row) & (at < i1 * row)
-            offset = (np.arange(n1 - n0) * (i1 - i0) - i0)[:, None, None, None] * row
-            np.add.at(sums.reshape(-1), (at + offset)[keep], given[keep].astype(sums_dtype, copy=False))
-            if narrow:
-                dx[n0:n1, i0:i1] = sums
+            sums = np.zeros((n1 - n0, i1 - i0, *x.shape[2:]), sums_dtype)
+            for n, _, r, r_end, c, c_end in outputs((1, r1 - r0, window.output[1]), _outputs_a_block(x, window)):
+                block = Block(n0 + n, n1, r0 + r, r0 + r_end, c, c_end)
+                _add_block(sums, i0, (x, dy), window, block)
+            dx[n0:n1, i0:i1] = sums
     return dx
+
+
+def _add_block(sums: Array, first: int, arrays: tuple[Array, Array], window: Window, block: Block) -> None:
+    """Add a block's dy at its maxima to the rows of x from `first` on that `sums` holds; others are left out."""
+    x, dy = (array[block.n0 : block.n1] for array in arrays)
+    at = _block_argmax(x, window, block)
+    given = dy[:, block.r0 : block.r1, block.c0 : block.c1]
+    row, size = prod(x.shape[2:]), prod(sums.shape[1:])
+    at -= np.where(at < 0, 0, first * row)
+    keep = (at >= 0) & (at < size)
+    at += (np.arange(len(x)) * size)[:, None, None, None]
+    np.add.at(sums.reshape(-1), at[keep], given[keep].astype(sums.dtype, copy=False))
 
 
 def _gradient_blocks(shape: tuple[int, ...], window: Window) -> list[tuple[int, int, int, int, int, int]]:
