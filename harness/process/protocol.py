@@ -176,10 +176,14 @@ def request_from(frame: Frame) -> Request:
     {'padding': 'SAME'}
     """
     header = frame.header
-    op, layouts, options = header.get("op"), header.get("layouts"), header.get("options")
-    typed = header["kind"] == "call" and isinstance(op, str) and isinstance(layouts, list) and isinstance(options, dict)
-    if not typed or len(layouts) != len(header["arrays"]) or not all(isinstance(name, str) for name in layouts):
+    op, layouts, options = (header.get(name) for name in ("op", "layouts", "options"))
+    if (
+        not (isinstance(op, str) and isinstance(layouts, list) and isinstance(options, dict))
+        or header["kind"] != "call"
+    ):
         raise ProtocolError(f"not a call: {header!r:.120}")
+    if len(layouts) != len(header["arrays"]) or not all(isinstance(name, str) for name in layouts):
+        raise ProtocolError(f"not a layout for each array: {layouts!r:.120}")
     return Request(op, frame.arrays(), tuple(layouts), {key: unpack(value) for key, value in options.items()})
 
 

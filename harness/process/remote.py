@@ -82,7 +82,8 @@ class RemoteBackend:
         self._command, self._env = command, environment(env)
         self._hello: dict[str, Any] | None = None
         self._serial = 0
-        self._last_op = "loading"
+        self._last_op = "nothing"
+        self._died = False
         self._lock = threading.RLock()
         # The children in a list of their own, which the finaliser can hold without holding us.
         self._children: list[Child] = []
@@ -168,7 +169,6 @@ class RemoteBackend:
     def _ensure(self) -> Child:
         if self._current is not None:
             return self._current
-        again = self._hello is not None and self._serial > 0 and self._last_op != "loading"
         child, self._spare = self._spare, None
         if child is not None and child.ended():
             self._discard(child)
@@ -177,7 +177,7 @@ class RemoteBackend:
         greeting = self._greeted(child)
         self._hello = self._hello or greeting
         self._current = child
-        self.restarts += again
+        self.restarts, self._died = self.restarts + self._died, False
         if self.standby and self.restarts:
             self._spare = self._start()  # its greeting waits in the pipe until it is wanted
         return child
@@ -216,7 +216,7 @@ class RemoteBackend:
     def _buried(self, error: str, status: str = "crash", seconds: float = 0.0) -> Answer:
         """End the current worker, and tell of it."""
         assert self._current is not None
-        child, self._current = self._current, None
+        child = self._current
         child.kill()  # before the tail is read: nothing more is written then
         tail = child.tail()
         self._discard(child)
@@ -225,7 +225,7 @@ class RemoteBackend:
 
     def _discard(self, child: Child) -> None:
         if child is self._current:
-            self._current = None
+            self._current, self._died = None, True
         self._children.remove(child)
         child.end(0.0)
 
