@@ -12,7 +12,8 @@ import convspec
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from mutants import RIGHT, ZOO
+from convspec.adapters import registry
+from mutants import RIGHT, ZOO, where
 from mutants.calls import arrays_of, ask, conv, conv_vjp, observe, pool, pool_vjp, wrong
 from mutants.correct import Correct
 
@@ -109,3 +110,9 @@ def test_correct_backend_agrees_with_scipy(seed):
 @pytest.mark.parametrize("number", range(len(SPREAD)))
 def test_correct_backend_agrees_with_the_reference(number):
     assert wrong(Correct(), convspec, [SPREAD[number]]) is None
+
+
+@pytest.mark.parametrize("file", sorted({where(cls).rpartition(":")[0] for cls in (*ZOO.values(), *RIGHT.values())}))
+def test_classes_load_by_their_name_on_the_command_line(file):
+    cls = next(cls for cls in (*ZOO.values(), *RIGHT.values()) if where(cls).startswith(f"{file}:"))
+    assert callable(registry.load(f"{Path(__file__).resolve().parents[2]}/{where(cls)}").conv2d)

@@ -317,3 +317,78 @@ class ErrorLeavesInputScaled(Correct):
             if self.scaled is not None:
                 self.scaled *= self.scaled.dtype.type(2)
             raise
+
+
+@mutant(
+    "errors", "padding over half the window is refused (torch)", pool((1, 3, 3, 1), (2, 2), padding=((2, 0), (0, 0)))
+)
+class PoolPaddingRefused(Correct):
+    def explicit_axis(self, op, axis, n, k, s, d, pads):
+        if op == "max_pool" and max(pads) > k // 2:
+            raise RuntimeError("pad should be at most half of effective kernel size")
+        return super().explicit_axis(op, axis, n, k, s, d, pads)
+
+
+@mutant(
+    "errors",
+    "strides with dilations are refused, as an error",
+    conv((1, 6, 6, 1), (2, 2, 1, 1), strides=(2, 2), dilations=(2, 2)),
+)
+class StrideWithDilationRefused(Correct):
+    def window(self, op, size, kernel, strides, padding, dilations):
+        if max(strides) > 1 and max(dilations) > 1:
+            raise ValueError("`strides > 1` not supported in conjunction with `dilation_rate > 1`")
+        return super().window(op, size, kernel, strides, padding, dilations)
+
+
+@mutant("errors", "the gradient takes channels that do not match", conv_vjp((1, 3, 3, 3), (2, 2, 2, 1), (1, 2, 2, 1)))
+class GradientChannelMismatch(Correct):
+    def conv2d_vjp(self, x, w, dy, **options):
+        if options["groups"] == 1 and x.ndim == w.ndim == 4 and x.shape[3] > w.shape[2]:
+            x = x[..., : w.shape[2]]
+        return super().conv2d_vjp(x, w, dy, **options)
+
+
+@mutant(
+    "errors", "the gradient takes a stride of 0", conv_vjp((2, 3, 3, 1), (2, 2, 1, 2), (2, 2, 2, 2), strides=(0, 1))
+)
+class GradientStrideZero(Correct):
+    def window(self, op, size, kernel, strides, padding, dilations):
+        fixed = tuple(max(s, 1) for s in strides) if op == "conv2d_vjp" else strides
+        return super().window(op, size, kernel, fixed, padding, dilations)
+
+
+@mutant(
+    "errors",
+    "max_pool's gradient takes a dy of another type",
+    pool_vjp((1, 3, 3, 1), (1, 2, 2, 1), (2, 2), dtype=("float32", "float64")),
+)
+class PoolGradientMixedTypes(Correct):
+    def max_pool_vjp(self, x, dy, **options):
+        return super().max_pool_vjp(x, dy.astype(x.dtype), **options)
+
+
+@mutant(
+    "errors",
+    "a bottom or right padding that is negative goes unnoticed",
+    conv((1, 5, 5, 1), (2, 2, 1, 1), padding=((1, -1), (0, 0))),
+)
+class NegativeAfterUnnoticed(Correct):
+    def check_pads(self, op, pads):
+        super().check_pads(op, [(side[0], 0) for side in pads])
+
+    def explicit_axis(self, op, axis, n, k, s, d, pads):
+        return self.out_size(op, n, k, s, d, pads), (pads[0], max(pads[1], 0))
+
+
+@mutant(
+    "errors",
+    "groups that divide the channels and not the filters: the last group is short",
+    conv((1, 3, 3, 4), (2, 2, 2, 3), groups=2),
+)
+class ShortLastGroup(Correct):
+    def check_groups(self, op, x, w, groups):
+        super().check_groups(op, x, w[..., : w.shape[3] // groups * groups] if groups > 0 else w, groups)
+
+    def split_groups(self, op, what, array, groups):
+        return np.array_split(array, groups, axis=3)
