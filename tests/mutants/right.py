@@ -232,7 +232,7 @@ class NchwInside(Correct):
 
 
 class PaddingSkipped(Correct):
-    spared = "taps on padding are skipped: nothing is multiplied there, be the weight infinite"
+    spared = "taps on padding are skipped, forward and backward: nothing is multiplied there, be it infinite"
 
     def forward(self, x, w, win, dtype):
         y = np.zeros((x.shape[0], *win.output, w.shape[3]), x.dtype)
@@ -241,6 +241,14 @@ class PaddingSkipped(Correct):
             (rows, at_rows), (columns, at_columns) = spans
             y[:, rows, columns] += x[:, at_rows, at_columns] @ w[tap]
         return y
+
+    def filter_gradient(self, x, w, dy, win, dtype):
+        dw = np.zeros_like(w)
+        for tap in self.taps("conv2d_vjp", win, x) if dy.size else ():
+            spans = [self.span(axis, tap[axis], x.shape[axis + 1], win) for axis in (0, 1)]
+            (rows, at_rows), (columns, at_columns) = spans
+            dw[tap] = np.tensordot(x[:, at_rows, at_columns], dy[:, rows, columns], axes=([0, 1, 2], [0, 1, 2]))
+        return dw
 
     def span(self, axis, k, n, win):
         """The outputs whose tap `k` lies in the image, and the pixels that they read."""
@@ -256,8 +264,8 @@ class RotatedFilterGradient(Correct):
     spared = "the input gradient as a convolution of the spread-out dy with the rotated filter"
 
     def input_gradient(self, x, w, dy, win, dtype):
-        if dy.size == 0 or x.size == 0:
-            return np.zeros_like(x)
+        if dy.size == 0 or x.size == 0 or not np.isfinite(w).all():
+            return super().input_gradient(x, w, dy, win, dtype)  # the zeros between would multiply infinities
         (kh, kw), (sh, sw), (dh, dw) = win.kernel, win.strides, win.dilations
         high, wide = self.padded_shape("conv2d_vjp", x.shape, win)[1:3]
         reach = ((kh - 1) * dh, (kw - 1) * dw)

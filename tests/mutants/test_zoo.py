@@ -37,7 +37,8 @@ def run_apart(name):
 
 @pytest.mark.parametrize("name", [name for name, cls in ZOO.items() if not cls.zoo.fatal])
 def test_mutant_is_wrong_on_its_witness(name):
-    assert wrong(ZOO[name](), Correct(), ZOO[name].zoo.witness) is not None
+    right = ZOO[name].zoo.right or Correct
+    assert wrong(ZOO[name](), right(), ZOO[name].zoo.witness) is not None
 
 
 @pytest.mark.parametrize("name", [name for name, cls in ZOO.items() if cls.zoo.fatal])
@@ -48,6 +49,19 @@ def test_fatal_mutant_dies_on_its_witness(name):
 @pytest.mark.parametrize("name", list(ZOO))
 def test_correct_backend_is_right_on_every_witness(name):
     assert wrong(Correct(), Correct(), ZOO[name].zoo.witness) is None
+
+
+EXACT = [(name, asked) for name, cls in ZOO.items() for asked in cls.zoo.witness if asked.get("exact")]
+
+
+@pytest.mark.parametrize(("name", "asked"), EXACT, ids=[name for name, _ in EXACT])
+def test_exact_witness_has_an_exact_answer(name, asked):
+    """In float64, rounded once, the answer is the same: any difference from it is a fault."""
+    right, arrays = (ZOO[name].zoo.right or Correct)(), arrays_of(asked)
+    narrow = ask(right, asked, arrays)
+    wide = ask(right, asked | {"dtype": "float64"}, [a.astype(np.float64) for a in arrays])
+    pairs = zip(narrow, wide, strict=True) if isinstance(narrow, tuple) else [(narrow, wide)]
+    assert all(np.array_equal(a, b.astype(a.dtype)) for a, b in pairs)
 
 
 SPREAD = [

@@ -9,6 +9,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from mutants.calls import conv, conv_vjp, mutant
 from mutants.correct import NARROW, Correct
+from mutants.right import Float64Sums
 from mutants.rounding import flush, round_bits, sums_in, truncate_bits
 
 ODD = {"data": ("odd", "ties")}
@@ -177,8 +178,8 @@ class TwentyBits(Correct):
 
 @mutant(
     "arithmetic",
-    "partial sums round towards zero",
-    conv((1, 4, 4, 1), (5, 5, 1, 1), padding="SAME", data="positive", dtype="float32", seed=1, exact=True),
+    "partial sums round towards zero (seen in the statistics)",
+    conv((1, 4, 4, 1), (5, 5, 1, 1), padding="SAME", data="positive", dtype="float32", seed=1, statistical=True),
 )
 class SumsTruncate(Correct):
     def add(self, op, total, part, dtype):
@@ -259,3 +260,15 @@ class Biased(Correct):
 class Tf32FilterGradient(Correct):
     def filter_gradient(self, x, w, dy, win, dtype):
         return super().filter_gradient(round_bits(x, 11) if dtype == np.float32 else x, w, dy, win, dtype)
+
+
+@mutant(
+    "arithmetic",
+    "declares float64 sums, and sums in float32",
+    conv(
+        (1, 1, 3, 1), (1, 3, 1, 1), data="ones", put=[(0, (0, 0, 0, 0), 2**24), (0, (0, 0, 2, 0), -(2**24))], exact=True
+    ),
+    right=Float64Sums,
+)
+class DeclaresFloat64Sums(Correct):
+    contract = {"accumulate": "float64"}  # noqa: RUF012
