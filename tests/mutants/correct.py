@@ -229,9 +229,10 @@ class Correct(Checks, Geometry):
         if dy.size == 0:
             return dw
         padded = self.pad(op, x, win)
+        rows = dy.reshape(-1, w.shape[3])
         for tap in self.taps(op, win, x):
-            part = padded[self.reads(op, win, tap)].reshape(-1, x.shape[3])
-            dw[tap] = self.product(op, np.ascontiguousarray(part.T), dy.reshape(-1, w.shape[3]))
+            part = padded[self.reads(op, win, tap)].reshape(len(rows), x.shape[3])
+            dw[tap] = self.product(op, np.ascontiguousarray(part.T), rows)
         return dw
 
     # Groups: split, convolve, concatenate.

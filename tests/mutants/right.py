@@ -28,13 +28,14 @@ class Im2col(Correct):
         """One row an output pixel, its taps side by side: (N * oh * ow, kh * kw * C)."""
         padded = self.pad(op, x, win)
         taps = [padded[self.reads(op, win, tap)] for tap in self.taps(op, win, x)]
-        return np.concatenate(taps, axis=3).reshape(-1, len(taps) * x.shape[3])
+        return np.concatenate(taps, axis=3).reshape(len(x) * win.output[0] * win.output[1], len(taps) * x.shape[3])
 
     def forward(self, x, w, win, dtype):
         shape = (x.shape[0], *win.output, w.shape[3])
         if 0 in shape:
             return np.zeros(shape, x.dtype)
-        return self.gemm(self.columns("conv2d", x, win), w.reshape(-1, w.shape[3])).reshape(shape)
+        columns = self.columns("conv2d", x, win)
+        return self.gemm(columns, w.reshape(columns.shape[1], w.shape[3])).reshape(shape)
 
     def filter_gradient(self, x, w, dy, win, dtype):
         if dy.size == 0:
@@ -46,8 +47,8 @@ class Im2col(Correct):
         op = "conv2d_vjp"
         dx = np.zeros(self.padded_shape(op, x.shape, win), x.dtype)
         if dy.size:
-            parts = self.gemm(dy.reshape(-1, w.shape[3]), w.reshape(-1, w.shape[3]).T.copy())
-            parts = parts.reshape(*dy.shape[:3], -1, w.shape[2])
+            parts = self.gemm(dy.reshape(-1, w.shape[3]), w.reshape(int(np.prod(w.shape[:3])), w.shape[3]).T.copy())
+            parts = parts.reshape(*dy.shape[:3], win.kernel[0] * win.kernel[1], w.shape[2])
             for index, tap in enumerate(self.taps(op, win, x)):
                 dx[self.reads(op, win, tap)] += parts[:, :, :, index]
         return dx[self.inside(op, x.shape, win)]
@@ -163,7 +164,7 @@ class Float64Sums(Im2col):
     contract = {"accumulate": "float64"}  # noqa: RUF012
 
     def sum_type(self, op, dtype):
-        return np.dtype(np.float64) if op.startswith("conv2d") else super().sum_type(op, dtype)
+        return np.dtype(np.float64)
 
 
 class Float64SumsUndeclared(Im2col):

@@ -110,3 +110,11 @@ class RotatedFilterView(Correct):
             return arrays
         w = arrays[1]
         return arrays[0], w[tuple(slice(None, None, -1 if s < 0 else 1) for s in w.strides)]
+
+
+@mutant("gradients", "the gradient without input channels raises", conv_vjp((1, 3, 3, 0), (2, 2, 0, 2), (1, 2, 2, 2)))
+class NoChannelsGradientRaises(Correct):
+    def filter_gradient(self, x, w, dy, win, dtype):
+        if w.shape[2] == 0 and dy.size:
+            raise ValueError("cannot reshape array of size 0 into shape (0)")
+        return super().filter_gradient(x, w, dy, win, dtype)
