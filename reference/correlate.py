@@ -20,6 +20,8 @@ from .geometry import Axis, Window, axis
 
 # A filter of this many numbers a tap is applied element by element; a matrix product would be mostly overhead.
 ELEMENTWISE = 4
+# Products that take as long as handling one more tap.
+WASTE = 1 << 20
 
 
 def split_image(x: Array, groups: int) -> Array:
@@ -43,7 +45,7 @@ def correlate(out: Array, x: Array, w: Array, window: Window, bias: Array | None
     itemsize = scratch.dtype.itemsize
     with np.errstate(all="ignore"):
         padded = window.pads != ((0, 0), (0, 0))
-        by_taps = padded and not is_finite(w)
+        by_taps = padded and (_mostly_padding(x, w, window) or not is_finite(w))
         elementwise = groups > 1 and depth * filters <= ELEMENTWISE
         cuts = taps(window.kernel, depth, max(1, depth_a_block(groups * filters * itemsize) // groups))
         whole = [(cuts[0], filters_matrix(w, cuts[0], scratch.dtype))] if len(cuts) == 1 else None
@@ -65,6 +67,17 @@ def correlate(out: Array, x: Array, w: Array, window: Window, bias: Array | None
             if flat is None:
                 place = out[block.n0 : block.n1, block.r0 : block.r1, block.c0 : block.c1]
                 place[...] = target.swapaxes(0, 1).reshape(place.shape)
+
+
+def _mostly_padding(x: Array, w: Array, window: Window) -> bool:
+    """Whether most products would be with padding, and so many that going tap by tap over the others is faster."""
+    along = [axis(window, number, x.shape[1 + number]) for number in (0, 1)]
+    if all(one.reach().span < 2 * one.size for one in along):
+        return False
+    met = [sum(run.outputs.stop - run.outputs.start for run in one.runs()) for one in along]
+    products = [one.output * one.kernel for one in along]
+    wasted: int = (prod(products) - prod(met)) * x.shape[0] * w.shape[0] * w.shape[3] * w.shape[4]
+    return 4 * prod(met) < prod(products) and wasted > WASTE * prod(window.kernel)
 
 
 def _target(flat: Array | None, out: Array, block: Block, scratch: Scratch) -> Array:

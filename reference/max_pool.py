@@ -7,7 +7,7 @@ order is likewise the first in the first row that holds it. No arithmetic is don
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any
 
@@ -227,13 +227,16 @@ def _block_argmax(x: Array, window: Window, block: Block) -> Array:
     part = x[:, top:bottom]
     value = np.empty((*part.shape[:2], *shape[2:]), dtype)
     _maximum(part, columns, 2, value)
-    pixel = _first(part, columns, 2, value, [_places(run, index)[:, None] for run in columns])
+    pixel = _first(part, columns, 2, value, lambda run: _places(run, index)[:, None])
     # then over the rows of each window
     whole = np.empty(shape, dtype)
     rows = geometry.beginning(rows, top)
     _maximum(value, rows, 1, whole)
-    places = [(_places(run, index) + index(top))[:, None, None] * index(width) + pixel[:, run.pixels] for run in rows]
-    found: Array = _first(value, rows, 1, whole, places).astype(np.int64) * channels + np.arange(channels)
+
+    def place(run: Run) -> Array:
+        return (_places(run, index) + index(top))[:, None, None] * index(width) + pixel[:, run.pixels]
+
+    found: Array = _first(value, rows, 1, whole, place).astype(np.int64) * channels + np.arange(channels)
     found[:, _empty(rows, shape[1])] = -1
     found[:, :, _empty(columns, shape[2])] = -1
     return found
@@ -247,18 +250,18 @@ def _empty(runs: list[Run], length: int) -> Array:
     return np.flatnonzero(empty)
 
 
-def _first(x: Array, runs: list[Run], axis: int, maximum: Array, places: list[Array]) -> Array:
+def _first(x: Array, runs: list[Run], axis: int, maximum: Array, place: Callable[[Run], Array]) -> Array:
     """For each output, the place of the first tap that is its maximum (NaN is, where the maximum is NaN)."""
     along = (slice(None),) * axis
     nan = maximum.dtype.kind == "f" and bool(np.isnan(maximum).any())
-    found = np.zeros(maximum.shape, places[0].dtype)
-    for run, place in zip(reversed(runs), reversed(places), strict=True):
+    found = np.zeros(maximum.shape, place(runs[0]).dtype)
+    for run in reversed(runs):
         cut = (*along, run.outputs)
         tap, best = x[(*along, run.pixels)], maximum[cut]
         same = tap == best
         if nan:
             same |= np.isnan(tap) & np.isnan(best)
-        found[cut] = np.where(same, place, found[cut])
+        found[cut] = np.where(same, place(run), found[cut])
     return found
 
 

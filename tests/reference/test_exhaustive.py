@@ -10,7 +10,7 @@ import itertools
 import numpy as np
 import pytest
 
-from convspec.reference import blocks, conv2d, definition, max_pool
+from convspec.reference import blocks, conv2d, correlate, definition, max_pool
 
 AXIS = list(itertools.product(range(1, 6), range(1, 5), range(1, 4), (1, 2)))  # size, kernel, stride, dilation
 SIDES = [(0, 0), (0, 1), (2, 0), (3, 4), (1, 1)]
@@ -57,6 +57,7 @@ def blocking(request, monkeypatch):
     if request.param == "cut small":
         conv2d._small.cache_clear()
         monkeypatch.setattr(conv2d, "_SMALL", 0)
+        monkeypatch.setattr(correlate, "WASTE", 0)
         monkeypatch.setattr(blocks, "COLUMNS", 64)
         monkeypatch.setattr(blocks, "COLUMNS_MOST", 128)
         monkeypatch.setattr(blocks, "ROWS_WANTED", 1)

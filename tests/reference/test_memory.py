@@ -1,4 +1,4 @@
-"""At most 64 MB above inputs and results, whatever the kernel: no unbounded columns. NumPy tells tracemalloc what it takes."""
+"""At most 64 MB above inputs and results, whatever the kernel; NumPy tells tracemalloc what it takes."""
 
 import tracemalloc
 
@@ -21,6 +21,7 @@ def _extra(function, *arrays, **keywords):
     return peak - sum(a.nbytes for a in (result if isinstance(result, tuple) else (result,)))
 
 
+FAR = ((20_000, 20_000), (20_000, 20_000))
 # Whole columns would take from 0.5 to 8 GB.
 CONVOLUTIONS = {
     "large kernel": ((1, 96, 96, 8), (65, 65, 8, 4), {"padding": "SAME"}),
@@ -28,7 +29,7 @@ CONVOLUTIONS = {
     "kernel of the image": ((1, 256, 256, 32), (256, 256, 32, 2), {"padding": "VALID"}),
     "wide image": ((1, 5, 100_000, 8), (3, 3, 8, 4), {"padding": "SAME"}),
     "dilated": ((4, 128, 128, 16), (9, 9, 16, 8), {"padding": "SAME", "dilations": 12}),
-    "pads far outside": ((1, 8, 8, 4), (3, 3, 4, 4), {"padding": ((20_000,) * 2,) * 2, "strides": 5000, "dilations": 9000}),
+    "pads far outside": ((1, 8, 8, 4), (3, 3, 4, 4), {"padding": FAR, "strides": 5000, "dilations": 9000}),
     "depthwise": ((2, 96, 96, 256), (9, 9, 1, 256), {"padding": "SAME", "groups": 256}),
     "groups": ((2, 64, 64, 128), (9, 9, 8, 64), {"padding": "SAME", "groups": 16}),
     "pointwise": ((4, 128, 128, 64), (1, 1, 64, 64), {"padding": "SAME"}),
@@ -66,9 +67,9 @@ POOLS = {
 @pytest.mark.parametrize("name", POOLS)
 def test_pool(name, dtype):
     shape, case = POOLS[name]
-    x = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    x = (np.arange(np.prod(shape)) % 101).reshape(shape).astype(dtype)
     assert _extra(convspec.max_pool, x, **case) < MOST
-    y, at = convspec.max_pool_with_argmax(x, **case)
+    y = convspec.max_pool(x, **case)
     assert _extra(convspec.max_pool_with_argmax, x, **case) < MOST
     assert _extra(convspec.max_pool_vjp, x, y, **case) < MOST
 

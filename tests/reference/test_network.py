@@ -7,19 +7,20 @@ import convspec
 from convspec.reference import network
 
 
-def _difference(function, x, direction):
-    """Directional derivative by central differences, of fifth order in the step."""
-    step = 1e-3
+def _difference(function, x, direction, step):
+    """Directional derivative by central differences, of fourth order in the step."""
     near = function(x + step * direction) - function(x - step * direction)
     far = function(x + 2 * step * direction) - function(x - 2 * step * direction)
     return (8 * near - far) / (12 * step)
 
 
-def _check_vjp(function, x, gradient, random, tolerance=1e-9):
-    """gradient of the scalar function at x, along random directions."""
+def _check_vjp(function, x, gradient, random, step=1e-3):
+    """The gradient of a scalar function at x, along random directions."""
     for _ in range(3):
         direction = random.standard_normal(x.shape)
-        assert np.vdot(gradient, direction) == pytest.approx(_difference(function, x, direction), abs=tolerance)
+        assert np.vdot(gradient, direction) == pytest.approx(
+            _difference(function, x, direction, step), rel=1e-7, abs=1e-7
+        )
 
 
 @pytest.fixture
@@ -173,9 +174,10 @@ def test_a_whole_network_against_finite_differences(random):
     dp, dv, _ = network.dense_vjp(p, v, dz)
     dy = network.leaky_relu_vjp(y, convspec.max_pool_vjp(a, dp, **pool))
     _, dw = convspec.conv2d_vjp(x, w, dy, **conv)
-    _check_vjp(lambda w: loss(w, b, v), w, dw, random, 1e-7)
-    _check_vjp(lambda b: loss(w, b, v), b, dy.sum((0, 1, 2)), random, 1e-7)
-    _check_vjp(lambda v: loss(w, b, v), v, dv, random, 1e-7)
+    # small steps, so that no ReLU and no maximum changes sides
+    _check_vjp(lambda w: loss(w, b, v), w, dw, random, 1e-6)
+    _check_vjp(lambda b: loss(w, b, v), b, dy.sum((0, 1, 2)), random, 1e-6)
+    _check_vjp(lambda v: loss(w, b, v), v, dv, random, 1e-6)
 
 
 @pytest.mark.parametrize(
