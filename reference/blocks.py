@@ -124,6 +124,16 @@ def reaches(block: Block, height: int, width: int, window: Window) -> tuple[Reac
     return rows.part(block.r0, block.r1).reach(), columns.part(block.c0, block.c1).reach()
 
 
+def image_blocks(
+    out_shape: tuple[int, ...], x_shape: tuple[int, ...], window: Window, row_bytes: int, itemsize: int
+) -> Iterator[Block]:
+    """Blocks of outputs of `row_bytes` each, of as many whole images as a patch may hold (one by one if none fits)."""
+    most, image = rows_a_block(row_bytes), out_shape[1] * out_shape[2]
+    rows, columns = reaches(Block(0, 1, 0, out_shape[1], 0, out_shape[2]), x_shape[1], x_shape[2], window)
+    images = PATCH_MOST // max(1, rows.span * columns.span * prod(x_shape[3:]) * itemsize)
+    return outputs(out_shape, min(most, image * max(1, images)) if most >= image else most)
+
+
 class Scratch:
     """Memory for temporaries, reused from block to block: a fresh allocation costs more than what it is for."""
 

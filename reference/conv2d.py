@@ -15,23 +15,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import arguments, geometry
+from . import arguments, correlate, geometry
 from .arguments import Array
 from .blocks import Block, Scratch, Taps, depth_a_block, is_finite, outputs, patch, reaches, rows_a_block, taps, windows
-from .correlate import (
-    ELEMENTWISE,
-    axes,
-    columns_matrix,
-    correlate,
-    filters_matrix,
-    pixels_matrix,
-    split_filters,
-    split_image,
-)
 from .geometry import Axis, Window, axis
 
-# A convolution of at most so many products is done in one step.
-_SMALL = 1 << 14
 # Images of so few channels are narrow: the input gradient then adds up columns of x instead of copying those of dy.
 _NARROW = 8
 
@@ -142,8 +130,8 @@ def forward(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | N
     if small is not None and (small.inside is None or is_finite(w)):
         return _forward_small(x, w, small, bias)
     y = np.empty(shape, x.dtype)
-    split = split_image(y, groups), split_image(x, groups), split_filters(w, groups)
-    correlate(*split, window, None if bias is None else bias.reshape(groups, 1, -1))
+    split = correlate.split_image(y, groups), correlate.split_image(x, groups), correlate.split_filters(w, groups)
+    correlate.correlate(*split, window, None if bias is None else bias.reshape(groups, 1, -1))
     return y
 
 
@@ -155,7 +143,7 @@ class _Small(NamedTuple):
     inside: tuple[slice, ...] | None
     windows: tuple[int, ...]
     strides: tuple[int, ...]
-    matrix: tuple[int, int]
+    matrix: tuple[int, int, int]
     result: tuple[int, ...]
 
 
@@ -163,12 +151,12 @@ class _Small(NamedTuple):
 def _small(x_shape: tuple[int, ...], w_shape: tuple[int, ...], window: Window, dtype: np.dtype[Any]) -> _Small | None:
     """The plan of a convolution that is too small to be worth cutting into blocks; None for any other."""
     (height, width), (stride_h, stride_w), (dilation_h, dilation_w), output, _ = window
-    pixels, numbers = x_shape[0] * prod(output), prod(w_shape[:3])
-    if not 0 < pixels * numbers * w_shape[3] <= _SMALL or arguments.accumulator(dtype) != dtype:
+    pixels, numbers = prod(output), prod(w_shape[:3])
+    if not 0 < x_shape[0] * pixels * numbers * w_shape[3] <= correlate.SMALL or arguments.accumulator(dtype) != dtype:
         return None
     (h0, h1, above, rows), (w0, w1, before, columns) = (axis(window, a, x_shape[1 + a]).reach() for a in (0, 1))
     padded = (x_shape[0], rows, columns, x_shape[3])
-    if prod(padded) > _SMALL:
+    if prod(padded) > correlate.SMALL:
         return None
     read, inside = (slice(None), slice(h0, h1), slice(w0, w1)), None
     if padded != (x_shape[0], h1 - h0, w1 - w0, x_shape[3]):
@@ -183,7 +171,9 @@ def _small(x_shape: tuple[int, ...], w_shape: tuple[int, ...], window: Window, d
         dtype.itemsize,
     )
     windows_ = (x_shape[0], *output, height, width, x_shape[3])
-    return _Small(read, padded, inside, windows_, strides, (pixels, numbers), (x_shape[0], *output, w_shape[3]))
+    return _Small(
+        read, padded, inside, windows_, strides, (x_shape[0], pixels, numbers), (x_shape[0], *output, w_shape[3])
+    )
 
 
 def _forward_small(x: Array, w: Array, small: _Small, bias: Array | None) -> Array:
@@ -195,7 +185,7 @@ def _forward_small(x: Array, w: Array, small: _Small, bias: Array | None) -> Arr
         padded = np.ascontiguousarray(x[small.read])
     view = np.ndarray(small.windows, x.dtype, padded, 0, small.strides)
     with np.errstate(all="ignore"):
-        y = np.matmul(view.reshape(small.matrix), w.reshape(small.matrix[1], -1))
+        y = np.matmul(view.reshape(small.matrix), w.reshape(small.matrix[2], -1))
         if bias is not None:
             y += bias
     result: Array = y.reshape(small.result)
@@ -207,7 +197,7 @@ def input_gradient(x_shape: tuple[int, ...], w: Array, dy: Array, window: Window
     dx = np.zeros(x_shape, dy.dtype)
     if not (dx.size and dy.size):
         return dx
-    split = split_image(dx, groups), split_image(dy, groups), split_filters(w, groups)
+    split = correlate.split_image(dx, groups), correlate.split_image(dy, groups), correlate.split_filters(w, groups)
     _scatter(*split, window) if _narrow(*split, window) else _gather(*split, window)
     return dx
 
@@ -241,33 +231,35 @@ def _scatter(dx: Array, dy: Array, w: Array, window: Window) -> None:
     most = depth_a_block(groups * filters * dx.itemsize) // groups
     with np.errstate(all="ignore"):
         for tap in taps(window.kernel, depth, max(1, most)):
-            matrix = filters_matrix(w, tap, w.dtype)
+            matrix = correlate.filters_matrix(w, tap, w.dtype)
             for block in outputs(dy.shape, rows_a_block(groups * (prod(tap.shape) + filters) * dx.itemsize)):
                 n0, n1, r0, r1, c0, c1 = block
                 rows, columns = reaches(block, dx.shape[1], dx.shape[2], window)
                 wide = scratch.take("wide", (n1 - n0, r1 - r0, columns.span, groups, filters))
                 wide[:, :, c1 - c0 :] = 0
                 wide[:, :, : c1 - c0] = dy[n0:n1, r0:r1, c0:c1]
-                given = scratch.take("given", (groups, prod(tap.shape), prod(wide.shape[:3])))
-                np.matmul(matrix, wide.reshape(-1, groups, filters).transpose(1, 2, 0), out=given)
-                sums = _add_taps(given.reshape(groups, *tap.shape, *wide.shape[:3]), tap, window, scratch)
-                sums = sums[:, :, :, rows.head :, columns.head :]
+                given = scratch.take("given", (groups, n1 - n0, *tap.shape, *wide.shape[1:3]))
+                by_image = given.reshape(groups, n1 - n0, matrix.shape[1], -1)
+                np.matmul(
+                    matrix[:, None], wide.reshape(n1 - n0, -1, groups, filters).transpose(2, 0, 3, 1), out=by_image
+                )
+                sums = _add_taps(given, tap, window, scratch)[:, :, :, rows.head :, columns.head :]
                 place = dx[n0:n1, rows.start : rows.stop, columns.start : columns.stop, :, tap.k0 : tap.k1]
-                place += sums[:, :, :, : place.shape[1], : place.shape[2]].transpose(2, 3, 4, 0, 1)
+                place += sums[:, :, :, : place.shape[1], : place.shape[2]].transpose(1, 3, 4, 0, 2)
 
 
 def _add_taps(given: Array, tap: Taps, window: Window, scratch: Scratch) -> Array:
-    """Add up given [g, kernel row, kernel column, k, n, r, c] as [g, k, n, row, column] of what the windows read."""
-    groups, _, _, depth, batch, rows, width = given.shape
+    """Add up given [g, n, kernel row, kernel column, k, r, c] as [g, n, k, row, column] of what the windows read."""
+    groups, batch, _, _, depth, rows, width = given.shape
     stride, (dilation_h, dilation_w) = window.strides[0], window.dilations
     height = (window.kernel[0] - 1) * dilation_h + rows * stride + 1
-    sums = scratch.take("sums", (groups, depth, batch, height * width))
+    sums = scratch.take("sums", (groups, batch, depth, height * width))
     sums.fill(0)
     for i, j in product(range(tap.i0, tap.i1), range(tap.j0, tap.j1)):
         start = i * dilation_h * width + j * dilation_w
-        read = sums[..., start : start + rows * stride * width].reshape(groups, depth, batch, rows, stride * width)
-        read[..., :width] += given[:, i - tap.i0, j - tap.j0]
-    return sums.reshape(groups, depth, batch, height, width)
+        read = sums[..., start : start + rows * stride * width].reshape(groups, batch, depth, rows, stride * width)
+        read[..., :width] += given[:, :, i - tap.i0, j - tap.j0]
+    return sums.reshape(groups, batch, depth, height, width)
 
 
 def _gather(dx: Array, dy: Array, w: Array, window: Window) -> None:
@@ -288,7 +280,7 @@ def _gather(dx: Array, dy: Array, w: Array, window: Window) -> None:
             (out.shape[1], out.shape[2]),
             (row.pads, column.pads),
         )
-        correlate(out, dy[:, row.outputs, column.outputs], filters, plain, None)
+        correlate.correlate(out, dy[:, row.outputs, column.outputs], filters, plain, None)
 
 
 class _Phase(NamedTuple):
@@ -325,13 +317,14 @@ def filter_gradient(x: Array, w_shape: tuple[int, ...], dy: Array, window: Windo
     """Gradient of the filters: for every tap, what it read times what became of it, summed over all windows."""
     dw = np.zeros(w_shape, x.dtype)
     scratch = Scratch(arguments.accumulator(x.dtype))
-    grouped_x, grouped_dy, grouped_dw = split_image(x, groups), split_image(dy, groups), split_filters(dw, groups)
+    grouped_x, grouped_dy = correlate.split_image(x, groups), correlate.split_image(dy, groups)
+    grouped_dw = correlate.split_filters(dw, groups)
     if not (x.size and dy.size):
         return dw
     depth, filters = grouped_dw.shape[3:]
     with np.errstate(all="ignore"):
         padded = window.pads != ((0, 0), (0, 0))
-        one_by_one = (padded and not is_finite(dy)) or (groups > 1 and depth * filters <= ELEMENTWISE)
+        one_by_one = (padded and not is_finite(dy)) or (groups > 1 and depth * filters <= correlate.ELEMENTWISE)
         most = depth_a_block(groups * filters * scratch.dtype.itemsize) // groups
         for tap in taps(window.kernel, depth, max(1, most)):
             total = np.zeros((groups, prod(tap.shape), filters), scratch.dtype)
@@ -341,8 +334,8 @@ def filter_gradient(x: Array, w_shape: tuple[int, ...], dy: Array, window: Windo
                 if part is None:
                     _filter_gradient_by_taps(total, (grouped_x, grouped_dy), window, block, tap)
                     continue
-                columns = columns_matrix(windows(part, block, window), tap, scratch)
-                total += np.matmul(columns.swapaxes(1, 2), pixels_matrix(grouped_dy, block, scratch.dtype))
+                columns = correlate.columns_matrix(windows(part, block, window), tap, scratch)
+                total += np.matmul(columns.swapaxes(1, 2), correlate.pixels_matrix(grouped_dy, block, scratch.dtype))
             i0, i1, j0, j1, k0, k1 = tap
             grouped_dw[:, i0:i1, j0:j1, k0:k1] = total.reshape(groups, *tap.shape, filters)
     return dw
@@ -355,8 +348,8 @@ def _filter_gradient_by_taps(
     x, dy = (image[block.n0 : block.n1] for image in images)
     i0, i1, j0, j1, k0, k1 = tap
     by_tap = total.reshape(total.shape[0], *tap.shape, -1)
-    elementwise = total.shape[0] > 1 and by_tap.shape[3] * by_tap.shape[4] <= ELEMENTWISE
-    rows, columns = axes(x, window, block)
+    elementwise = total.shape[0] > 1 and by_tap.shape[3] * by_tap.shape[4] <= correlate.ELEMENTWISE
+    rows, columns = correlate.axes(x, window, block)
     dy = dy[:, block.r0 : block.r1, block.c0 : block.c1]
     for row, column in product(rows.runs(range(i0, i1)), columns.runs(range(j0, j1))):
         read = x[:, row.pixels, column.pixels, :, k0:k1].astype(total.dtype, copy=False)

@@ -1,5 +1,8 @@
 """The sum that every convolution is: a block of outputs at a time, as matrix products over columns of the image.
 
+Each image is a product of its own, and nothing is decided by how many there are: what an image gives does not depend on
+its neighbours in the batch, to the bit (clause `batch-invariance`).
+
 May import NumPy and this folder's `arguments`, `geometry` and `blocks`. Images come as [n, h, w, group, channel] and
 filters as [group, kernel h, kernel w, channel, filter], so that one group is no special case.
 """
@@ -15,11 +18,13 @@ import numpy as np
 
 from . import arguments
 from .arguments import Array
-from .blocks import Block, Scratch, Taps, depth_a_block, is_finite, outputs, patch, rows_a_block, taps, windows
+from .blocks import Block, Scratch, Taps, depth_a_block, image_blocks, is_finite, patch, taps, windows
 from .geometry import Axis, Window, axis
 
 # A filter of this many numbers a tap is applied element by element; a matrix product would be mostly overhead.
 ELEMENTWISE = 4
+# A convolution of one group with at most so many products an image is done in one step.
+SMALL = 1 << 14
 # Products that take as long as handling one more tap.
 WASTE = 1 << 20
 
@@ -51,7 +56,7 @@ def correlate(out: Array, x: Array, w: Array, window: Window, bias: Array | None
         whole = [(cuts[0], filters_matrix(w, cuts[0], scratch.dtype))] if len(cuts) == 1 else None
         row_bytes = groups * ((prod(cuts[0].shape) if cuts and not elementwise else depth) + filters) * itemsize
         flat = out.reshape(-1, groups, filters) if out.flags.c_contiguous and out.dtype == scratch.dtype else None
-        for block in outputs(out.shape, rows_a_block(row_bytes)):
+        for block in image_blocks(out.shape, x.shape, window, row_bytes, itemsize):
             target = _target(flat, out, block, scratch)
             part = None if by_taps or not cuts else patch(x, block, window, scratch)
             if part is None:
@@ -76,7 +81,7 @@ def _mostly_padding(x: Array, w: Array, window: Window) -> bool:
         return False
     met = [sum(run.outputs.stop - run.outputs.start for run in one.runs()) for one in along]
     products = [one.output * one.kernel for one in along]
-    wasted: int = (prod(products) - prod(met)) * x.shape[0] * w.shape[0] * w.shape[3] * w.shape[4]
+    wasted: int = (prod(products) - prod(met)) * w.shape[0] * w.shape[3] * w.shape[4]
     return 4 * prod(met) < prod(products) and wasted > WASTE * prod(window.kernel)
 
 
@@ -114,7 +119,7 @@ def columns_matrix(view: Array, tap: Taps, scratch: Scratch) -> Array:
     if numbers == depth and view.flags.c_contiguous:
         return view.reshape(pixels, groups, depth).swapaxes(0, 1)
     together = width * depth if view.strides[4] == depth * view.strides[6] else depth
-    if together >= 16 or together >= columns:
+    if numbers == depth or together >= min(16, columns) or rows * columns * numbers <= SMALL:
         matrix = scratch.take("columns", (groups, pixels, numbers))
         matrix.reshape(groups, batch, rows, columns, height, width, depth)[...] = view.transpose(5, 0, 1, 2, 3, 4, 6)
         return matrix
@@ -124,12 +129,15 @@ def columns_matrix(view: Array, tap: Taps, scratch: Scratch) -> Array:
 
 
 def _products(target: Array, view: Array, filters: Iterable[tuple[Taps, Array]], scratch: Scratch) -> None:
-    """Sums as matrix products, one a block of taps."""
+    """Sums as matrix products, one an image and a block of taps."""
+    batch, groups = view.shape[0], view.shape[5]
+    target = target.reshape(groups, batch, -1, target.shape[2])
     for number, (tap, matrix) in enumerate(filters):
+        columns = columns_matrix(view, tap, scratch).reshape(groups, batch, target.shape[2], -1)
         if number:
-            target += np.matmul(columns_matrix(view, tap, scratch), matrix)
+            target += np.matmul(columns, matrix[:, None])
         else:
-            np.matmul(columns_matrix(view, tap, scratch), matrix, out=target)
+            np.matmul(columns, matrix[:, None], out=target)
 
 
 def _elementwise(target: Array, view: Array, w: Array, scratch: Scratch) -> None:

@@ -56,7 +56,7 @@ def blocking(request, monkeypatch):
     """The sizes that work is cut into: as they are (so these cases are done in one step), or one to a few numbers."""
     if request.param == "cut small":
         conv2d._small.cache_clear()
-        monkeypatch.setattr(conv2d, "_SMALL", 0)
+        monkeypatch.setattr(correlate, "SMALL", 0)
         monkeypatch.setattr(correlate, "WASTE", 0)
         monkeypatch.setattr(blocks, "COLUMNS", 64)
         monkeypatch.setattr(blocks, "COLUMNS_MOST", 128)

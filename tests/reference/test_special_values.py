@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import convspec
-from convspec.reference import blocks, conv2d, definition, geometry, max_pool
+from convspec.reference import blocks, conv2d, correlate, definition, geometry, max_pool
 
 FORMS = [convspec, definition]
 FLOATS = [np.float64, np.float32, np.float16, ml_dtypes.bfloat16]
@@ -19,7 +19,7 @@ def path(request, monkeypatch):
     """Both ways of the fast form: small convolutions in one step, and the general one."""
     conv2d._small.cache_clear()
     if request.param == "in blocks":
-        monkeypatch.setattr(conv2d, "_SMALL", 0)
+        monkeypatch.setattr(correlate, "SMALL", 0)
     yield
     conv2d._small.cache_clear()
 
