@@ -17,7 +17,20 @@ import numpy as np
 
 from . import arguments, correlate, geometry
 from .arguments import Array
-from .blocks import Block, Scratch, Taps, depth_a_block, is_finite, outputs, patch, reaches, rows_a_block, taps, windows
+from .blocks import (
+    COLUMNS,
+    COLUMNS_MOST,
+    Block,
+    Scratch,
+    Taps,
+    depth_a_block,
+    is_finite,
+    outputs,
+    patch,
+    rows_a_block,
+    taps,
+    windows,
+)
 from .geometry import Axis, Window, axis
 
 # Images of so few channels are narrow: the input gradient then adds up columns of x instead of copying those of dy.
@@ -207,59 +220,53 @@ def _narrow(dx: Array, dy: Array, w: Array, window: Window) -> bool:
 
     Both ways multiply as much; only the second sums beside its result, as 16-bit floats need.
     """
-    depth, filters = w.shape[3:]
+    groups, _, _, depth, filters = w.shape
     spans = (axis(window, number, dx.shape[1 + number]).reach().span for number in (0, 1))
     return (
         depth <= _NARROW
         and 2 * depth <= filters
-        and window.strides[1] == 1
-        and all(
-            span <= 2 * stride * size for span, stride, size in zip(spans, window.strides, window.output, strict=True)
-        )
+        and window.strides == (1, 1)
+        and all(span <= 2 * size for span, size in zip(spans, window.output, strict=True))
+        and prod(window.output) * groups * (prod(w.shape[1:4]) + filters) * dx.itemsize <= COLUMNS_MOST
         and arguments.accumulator(dy.dtype) == dy.dtype
         and is_finite(w)
     )
 
 
 def _scatter(dx: Array, dy: Array, w: Array, window: Window) -> None:
-    """Add to each pixel what the windows gave it: a product for the columns of x, then one addition a tap.
+    """Add to each pixel what the windows gave it: a product for the columns of x, then a sum over the taps.
 
-    Rows of dy are widened with zeros to the span that a row of windows reads, so that a tap's addition is one long run.
+    Rows of dy are widened with zeros to the span that a row of windows reads, and each tap's share of an image is
+    followed by zeros. So the pixel p of an image is the sum over the taps of what lies at p - offset(tap): one view.
     """
-    groups, _, _, depth, filters = w.shape
-    scratch = Scratch(dx.dtype)
-    most = depth_a_block(groups * filters * dx.itemsize) // groups
-    with np.errstate(all="ignore"):
-        for tap in taps(window.kernel, depth, max(1, most)):
-            matrix = correlate.filters_matrix(w, tap, w.dtype)
-            for block in outputs(dy.shape, rows_a_block(groups * (prod(tap.shape) + filters) * dx.itemsize)):
-                n0, n1, r0, r1, c0, c1 = block
-                rows, columns = reaches(block, dx.shape[1], dx.shape[2], window)
-                wide = scratch.take("wide", (n1 - n0, r1 - r0, columns.span, groups, filters))
-                wide[:, :, c1 - c0 :] = 0
-                wide[:, :, : c1 - c0] = dy[n0:n1, r0:r1, c0:c1]
-                given = scratch.take("given", (groups, n1 - n0, *tap.shape, *wide.shape[1:3]))
-                by_image = given.reshape(groups, n1 - n0, matrix.shape[1], -1)
-                np.matmul(
-                    matrix[:, None], wide.reshape(n1 - n0, -1, groups, filters).transpose(2, 0, 3, 1), out=by_image
-                )
-                sums = _add_taps(given, tap, window, scratch)[:, :, :, rows.head :, columns.head :]
-                place = dx[n0:n1, rows.start : rows.stop, columns.start : columns.stop, :, tap.k0 : tap.k1]
-                place += sums[:, :, :, : place.shape[1], : place.shape[2]].transpose(1, 3, 4, 0, 2)
-
-
-def _add_taps(given: Array, tap: Taps, window: Window, scratch: Scratch) -> Array:
-    """Add up given [g, n, kernel row, kernel column, k, r, c] as [g, n, k, row, column] of what the windows read."""
-    groups, batch, _, _, depth, rows, width = given.shape
-    stride, (dilation_h, dilation_w) = window.strides[0], window.dilations
-    height = (window.kernel[0] - 1) * dilation_h + rows * stride + 1
-    sums = scratch.take("sums", (groups, batch, depth, height * width))
-    sums.fill(0)
-    for i, j in product(range(tap.i0, tap.i1), range(tap.j0, tap.j1)):
-        start = i * dilation_h * width + j * dilation_w
-        read = sums[..., start : start + rows * stride * width].reshape(groups, batch, depth, rows, stride * width)
-        read[..., :width] += given[:, :, i - tap.i0, j - tap.j0]
-    return sums.reshape(groups, batch, depth, height, width)
+    groups, kernel_h, kernel_w, depth, filters = w.shape
+    dilation_h, dilation_w = window.dilations
+    scratch, item = Scratch(dx.dtype), dx.itemsize
+    numbers, (rows, width) = prod(w.shape[1:4]), window.output
+    matrix = w.transpose(0, 3, 1, 2, 4).reshape(groups, 1, numbers, filters)
+    above, before = (axis(window, number, dx.shape[1 + number]).reach() for number in (0, 1))
+    last = (kernel_h - 1) * dilation_h * before.span + (kernel_w - 1) * dilation_w  # offset of the last tap
+    share = rows * before.span + last
+    images = max(1, COLUMNS // (groups * (numbers + filters) * rows * width * item))
+    for n0, n1, *_ in outputs((dy.shape[0], 1, 1), images):
+        wide = scratch.take("wide", (n1 - n0, rows, before.span, groups, filters))
+        wide[:, :, width:] = 0
+        wide[:, :, :width] = dy[n0:n1]
+        given = scratch.take("given", (last + groups * (n1 - n0) * numbers * share,))
+        given[:last] = 0
+        by_tap = given[last:].reshape(groups, n1 - n0, numbers, share)
+        by_tap[..., share - last :] = 0
+        with np.errstate(all="ignore"):
+            by_pixel = wide.reshape(n1 - n0, -1, groups, filters).transpose(2, 0, 3, 1)
+            np.matmul(matrix, by_pixel, out=by_tap[..., : share - last])
+            shape = (groups, n1 - n0, depth, kernel_h, kernel_w, above.span * before.span)
+            to_row, to_column = kernel_w * share - dilation_h * before.span, share - dilation_w
+            steps = (by_tap.strides[0], by_tap.strides[1], kernel_h * kernel_w * share * item)
+            view = np.ndarray(shape, given.dtype, given, last * item, (*steps, to_row * item, to_column * item, item))
+            sums = view.sum(axis=(3, 4)).reshape(*shape[:3], above.span, before.span)
+        place = dx[n0:n1, above.start : above.stop, before.start : before.stop]
+        sums = sums[:, :, :, above.head :, before.head :][:, :, :, : place.shape[1], : place.shape[2]]
+        place[...] = sums.transpose(1, 3, 4, 0, 2)
 
 
 def _gather(dx: Array, dy: Array, w: Array, window: Window) -> None:

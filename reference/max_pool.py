@@ -234,7 +234,8 @@ def _block_argmax(x: Array, window: Window, block: Block) -> Array:
     _maximum(value, rows, 1, whole)
 
     def place(run: Run) -> Array:
-        return (_places(run, index) + index(top))[:, None, None] * index(width) + pixel[:, run.pixels]
+        at: Array = (_places(run, index) + index(top))[:, None, None] * index(width) + pixel[:, run.pixels]
+        return at
 
     found: Array = _first(value, rows, 1, whole, place).astype(np.int64) * channels + np.arange(channels)
     found[:, _empty(rows, shape[1])] = -1

@@ -59,6 +59,7 @@ def blocking(request, monkeypatch):
         monkeypatch.setattr(correlate, "SMALL", 0)
         monkeypatch.setattr(correlate, "WASTE", 0)
         monkeypatch.setattr(blocks, "COLUMNS", 64)
+        monkeypatch.setattr(conv2d, "COLUMNS", 64)
         monkeypatch.setattr(blocks, "COLUMNS_MOST", 128)
         monkeypatch.setattr(blocks, "ROWS_WANTED", 1)
         monkeypatch.setattr(blocks, "DEPTH_MOST", 5)
