@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -120,9 +121,25 @@ def _shrink(
 def _run(
     strategy: st.SearchStrategy[Any], body: Callable[[Any], Any], examples: int, start: int, *phases: Phase
 ) -> None:
-    @seed(start)
+    runner = _runner(max(examples, 1), phases)
+    seed(start)(runner)
+    _running.append((strategy, body))
+    try:
+        runner()
+    finally:
+        _running.pop()
+
+
+#: The strategy and the body that a runner is at work on; the last is the innermost.
+_running: list[tuple[st.SearchStrategy[Any], Callable[[Any], Any]]] = []
+
+
+@cache
+def _runner(examples: int, phases: tuple[Phase, ...]) -> Callable[[], None]:
+    """A Hypothesis test that runs whatever is on top of `_running`: wrapping one costs milliseconds, so few are made."""
+
     @settings(
-        max_examples=max(examples, 1),
+        max_examples=examples,
         phases=phases,
         database=None,
         deadline=None,
@@ -130,8 +147,9 @@ def _run(
         report_multiple_bugs=False,
         print_blob=False,
     )
-    @given(strategy)
-    def run(case: Any) -> None:
-        body(case)
+    @given(st.data())
+    def run(data: st.DataObject) -> None:
+        strategy, body = _running[-1]
+        body(data.draw(strategy))
 
-    run()
+    return run

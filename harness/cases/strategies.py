@@ -7,9 +7,11 @@ without a tap) is drawn only by the strategies of the clauses about it, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from convspec.reference import geometry
@@ -27,19 +29,26 @@ KERNELS: tuple[Pair, ...] = (
 DILATIONS: tuple[Pair, ...] = ((2, 1), (1, 2), (2, 2), (3, 1), (2, 3), (1, 4))
 LAYOUTS = ("F", "strided", "negative", "offset", "readonly", "broadcast")
 NAMED = ("SAME", "VALID")
+WIDE_KERNELS: tuple[Pair, ...] = ((7, 3), (9, 2), (2, 11), (11, 11))
 WIDE = (None, None, None, "h", "w", "cin", "cout", "batch", "kernel")
 
 
+# Made once: building and validating a strategy costs more than drawing from it.
+_sampled = cache(st.sampled_from)
+_between = cache(st.integers)
+
+
+@cache
 def explicit_pads(kernel: Pair, dilations: Pair) -> st.SearchStrategy[Padding]:
     """Paddings given per side, up to one less than the effective kernel (more is drawn rarely)."""
-    sides = [st.integers(0, geometry.effective_kernel(k, d)) for k, d in zip(kernel, dilations, strict=True)]
+    sides = [_between(0, geometry.effective_kernel(k, d)) for k, d in zip(kernel, dilations, strict=True)]
     return st.tuples(*(st.tuples(side, side) for side in sides))
 
 
 def _axis(draw: Callable[..., int], reach: int, room: int, padded: bool, tail: bool) -> int:
     """An input size: at least what VALID needs, anything from 1 under SAME, sometimes around a vector's width."""
     least = 1 if padded else max(reach - room, 1)
-    extra = draw(st.sampled_from(TAILS)) if tail else draw(st.integers(0, 8))
+    extra = draw(_sampled(TAILS)) if tail else draw(_between(0, 8))
     return least + extra - (1 if tail and least == 1 else 0)
 
 
@@ -58,47 +67,47 @@ def convolutions(
     dtype: str,
     *,
     op: str = "conv2d",
-    recipes: Sequence[str] = ("integers", "powers", "impulse-x", "impulse-w"),
-    paddings: Sequence[Padding | None] = NAMED,
-    kernels: Sequence[Pair] = KERNELS,
-    strides: Sequence[Pair] = STRIDES,
-    dilations: Sequence[Pair] = UNIT,
-    groups: Sequence[int] = (1,),
+    recipes: tuple[str, ...] = ("integers", "powers", "impulse-x", "impulse-w"),
+    paddings: tuple[Padding | None, ...] = NAMED,
+    kernels: tuple[Pair, ...] = KERNELS,
+    strides: tuple[Pair, ...] = STRIDES,
+    dilations: tuple[Pair, ...] = UNIT,
+    groups: tuple[int, ...] = (1,),
     depthwise: bool = False,
-    layouts: Sequence[str] = ("C",),
+    layouts: tuple[str, ...] = ("C",),
     bias: bool = False,
-    wide: Sequence[str | None] = WIDE,
+    wide: tuple[str | None, ...] = WIDE,
     batch: tuple[int, int] = (1, 3),
     channels: tuple[int, int] = (1, 4),
     where: Callable[[Case], bool] | None = None,
 ) -> Case:
     """Convolutions with at least one output element. A padding of None means explicit pads."""
-    grown = draw(st.sampled_from(wide))
-    kernel = draw(st.sampled_from(((7, 3), (9, 2), (2, 11), (11, 11)) if grown == "kernel" else kernels))
-    rate = draw(st.sampled_from(dilations))
-    padding = draw(st.sampled_from(paddings))
+    grown = draw(_sampled(wide))
+    kernel = draw(_sampled(WIDE_KERNELS if grown == "kernel" else kernels))
+    rate = draw(_sampled(dilations))
+    padding = draw(_sampled(paddings))
     if padding is None:
         padding = draw(explicit_pads(kernel, rate))
     size = _spatial(draw, kernel, rate, padding, grown)
-    group = draw(st.sampled_from(groups))
-    small = st.integers(*channels)
-    cin = draw(st.sampled_from(TAILS) if grown == "cin" else small)
-    cout = draw(st.sampled_from(TAILS) if grown == "cout" else small)
+    group = draw(_sampled(groups))
+    small = _between(*channels)
+    cin = draw(_sampled(TAILS) if grown == "cin" else small)
+    cout = draw(_sampled(TAILS) if grown == "cout" else small)
     if depthwise:
         group, cin, cout = cin, 1, cout
     case = Case(
         op,
-        (draw(st.integers(4, 9) if grown == "batch" else st.integers(*batch)), *size, cin * group),
+        (draw(_between(4, 9) if grown == "batch" else _between(*batch)), *size, cin * group),
         kernel,
         filters=cout * group,
-        strides=draw(st.sampled_from(strides)),
+        strides=draw(_sampled(strides)),
         padding=padding,
         dilations=rate,
         groups=group,
         bias=bias,
         dtype=dtype,
-        recipe=draw(st.sampled_from(recipes)),
-        layout=draw(st.sampled_from(layouts)),
+        recipe=draw(_sampled(recipes)),
+        layout=draw(_sampled(layouts)),
         seed=draw(SEEDS),
     )
     return _kept(draw, case, where)
@@ -110,34 +119,34 @@ def pools(
     dtype: str,
     *,
     op: str = "max_pool",
-    recipes: Sequence[str] = ("distinct", "negative", "ties"),
-    paddings: Sequence[Padding | None] = NAMED,
-    kernels: Sequence[Pair] = KERNELS[1:],
-    strides: Sequence[Pair] = STRIDES,
-    dilations: Sequence[Pair] = UNIT,
-    layouts: Sequence[str] = ("C",),
-    wide: Sequence[str | None] = (None, None, None, "h", "w", "cin", "batch"),
+    recipes: tuple[str, ...] = ("distinct", "negative", "ties"),
+    paddings: tuple[Padding | None, ...] = NAMED,
+    kernels: tuple[Pair, ...] = KERNELS[1:],
+    strides: tuple[Pair, ...] = STRIDES,
+    dilations: tuple[Pair, ...] = UNIT,
+    layouts: tuple[str, ...] = ("C",),
+    wide: tuple[str | None, ...] = (None, None, None, "h", "w", "cin", "batch"),
     where: Callable[[Case], bool] | None = None,
 ) -> Case:
     """Max pools with at least one output element, each of whose windows has at least one tap."""
-    grown = draw(st.sampled_from(wide))
-    kernel = draw(st.sampled_from(kernels))
-    rate = draw(st.sampled_from(dilations))
-    padding = draw(st.sampled_from(paddings))
+    grown = draw(_sampled(wide))
+    kernel = draw(_sampled(kernels))
+    rate = draw(_sampled(dilations))
+    padding = draw(_sampled(paddings))
     if padding is None:
         padding = draw(explicit_pads(kernel, UNIT[0]))
     size = _spatial(draw, kernel, rate, padding, grown)
-    cin = draw(st.sampled_from(TAILS) if grown == "cin" else st.integers(1, 4))
+    cin = draw(_sampled(TAILS) if grown == "cin" else _between(1, 4))
     case = Case(
         op,
-        (draw(st.integers(4, 9) if grown == "batch" else st.integers(1, 3)), *size, cin),
+        (draw(_between(4, 9) if grown == "batch" else _between(1, 3)), *size, cin),
         kernel,
-        strides=draw(st.sampled_from(strides)),
+        strides=draw(_sampled(strides)),
         padding=padding,
         dilations=rate,
         dtype=dtype,
-        recipe=draw(st.sampled_from(recipes)),
-        layout=draw(st.sampled_from(layouts)),
+        recipe=draw(_sampled(recipes)),
+        layout=draw(_sampled(layouts)),
         seed=draw(SEEDS),
     )
     return _kept(draw, case, lambda c: all_windows_have_taps(c) and (where is None or where(c)))
@@ -145,8 +154,6 @@ def pools(
 
 def _kept(draw: Any, case: Case, where: Callable[[Case], bool] | None) -> Case:
     """The case, if it has an output element and the clause's own condition holds; otherwise the draw is rejected."""
-    from hypothesis import assume  # noqa: PLC0415 - beside its only use
-
     assume(all(case.window.output) and (where is None or where(case)))
     return case
 

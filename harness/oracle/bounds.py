@@ -82,7 +82,7 @@ def _declared(truth: Truth, accumulator: Format, contract: Contract) -> Array:
     if contract.tf32:
         extra = extra + 2 * TF32_UNIT * S
     if contract.flush_subnormals:
-        magnitudes = 0.0 if truth.magnitudes is None else truth.magnitudes
+        magnitudes = 0.0 if truth.magnitudes is None else truth.magnitudes()
         extra = extra + 2 * n * accumulator.least_normal + accumulator.least_normal * magnitudes
     if contract.algorithm == "winograd" and S.size:
         extra = extra + WINOGRAD_AMPLIFICATION * accumulator.unit * np.max(S)

@@ -33,7 +33,7 @@ class Truth:
 
     `value` is wider than the backend's type; `scale` is S, `count` is n and `quantum` the spacing of a lattice that
     holds every product. `scale` None means: no arithmetic is done, so the value itself, to the bit.
-    `magnitudes` is sum|x| + sum|w| over the taps, for backends that declare that they flush subnormals.
+    `magnitudes()` is sum|x| + sum|w| over the taps, for backends that declare that they flush subnormals.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Truth:
     count: Array | None = None
     quantum: float = 0.0
     products: bool = True
-    magnitudes: Array | None = None
+    magnitudes: Callable[[], Array] | None = None
     extra_roundings: int = 0
 
 
@@ -110,7 +110,10 @@ def _bilinear(name: str, apply: Map, a: Array, b: Array, dtype: str) -> Truth:
         scale = apply(left, right)
         count = apply((left != 0).astype(np.float64), (right != 0).astype(np.float64))
         spacing = quantum(a) * quantum(b)
-    magnitudes = apply(left, np.ones_like(right)) + apply(np.ones_like(left), right)
+
+    def magnitudes() -> Array:
+        return apply(left, np.ones_like(right)) + apply(np.ones_like(left), right)
+
     return Truth(name, value, scale, count, spacing, magnitudes=magnitudes)
 
 

@@ -101,7 +101,7 @@ def test_explicit_padding(check):
 @clause("size-formula", dtypes=FLOATS)
 def test_size_formula(check):
     """floor((n - k + before + after) / s) + 1: the p of a formula with 2p is per side."""
-    symmetric = [((1, 1), (2, 2)), ((2, 2), (1, 1)), ((0, 0), (3, 3)), ((2, 2), (2, 2))]
+    symmetric = (((1, 1), (2, 2)), ((2, 2), (1, 1)), ((0, 0), (3, 3)), ((2, 2), (2, 2)))
     kernels = ((3, 3), (5, 5), (3, 5), (4, 4))
     check(convolutions(check.dtype, paddings=symmetric, kernels=kernels, where=lambda c: c.padding != "SAME"))
 
