@@ -62,7 +62,7 @@ def blocking(request, monkeypatch):
         monkeypatch.setattr(conv2d, "COLUMNS", 64)
         monkeypatch.setattr(blocks, "COLUMNS_MOST", 128)
         monkeypatch.setattr(blocks, "ROWS_WANTED", 1)
-        monkeypatch.setattr(blocks, "DEPTH_MOST", 5)
+        monkeypatch.setattr(blocks, "DEPTH_MOST", 2)
         monkeypatch.setattr(max_pool, "_READ", 64)
         monkeypatch.setattr(max_pool, "_SUMS", 4)
         yield 1
