@@ -9,6 +9,8 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from hypothesis import strategies as st
 
 from .cases.case import Case
@@ -18,6 +20,7 @@ from .judge import Ask, Judge, Question
 from .levels import LEVELS
 from .verdict import Cell, Finding
 
+Array = npt.NDArray[Any]
 Holds = Callable[[Ask, Case], Finding | str | None]
 
 
@@ -83,6 +86,16 @@ class Check:
     def reading(self, text: str) -> None:
         """Say which of the allowed readings the backend takes."""
         self.cell.reading = text
+
+    @property
+    def direct(self) -> bool:
+        """Whether the backend sums products, and so is held to exact answers; a transform is held to its bound."""
+        return self.judge.contract.algorithm == "direct"
+
+    def whole(self, values: Array) -> Array:
+        """Results on integer data, as float64; those of a declared transform are rounded to the integers they mean."""
+        wide = values.astype(np.float64)
+        return wide if self.direct else np.rint(wide)
 
     @property
     def budget(self) -> Budget:

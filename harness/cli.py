@@ -18,7 +18,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(context_settings=CONTEXT)
 @click.version_option(package_name="convspec")
 def main() -> None:
-    """The executable specification of 2-D convolution and max pooling.
+    r"""The executable specification of 2-D convolution and max pooling.
 
     \b
     convspec check torch tensorflow      judge two frameworks, clause by clause
@@ -47,7 +47,7 @@ def check(
     expression: str | None,
     processes: int | None,
 ) -> None:
-    """Judge BACKENDs against every clause of the specification.
+    r"""Judge BACKENDs against every clause of the specification.
 
     \b
     A BACKEND is  torch   torch:cuda   tensorflow:cpu   numpy:definition     a built-in, name[:device][@mode]
@@ -71,7 +71,7 @@ def check(
 
 @main.command(name="list")
 def list_backends() -> None:
-    """Show the backends, devices and versions that are here.
+    r"""Show the backends, devices and versions that are here.
 
     \b
     Example:  convspec list
@@ -93,7 +93,7 @@ def list_backends() -> None:
 
 def _listed(entry: Any) -> tuple[str, str, str]:
     devices = "\n".join(
-        f"{device.name}: {'yes' if device.available else 'no'}{f' ({device.detail})' if device.detail else ''}"
+        f"{device.name}: {'yes' if device.available else 'no'}{f' ({device.how})' if device.how else ''}"
         for device in entry.devices
     )
     return entry.name, entry.version or "-", devices or (entry.why_not or "-")
@@ -102,7 +102,7 @@ def _listed(entry: Any) -> tuple[str, str, str]:
 @main.command()
 @click.argument("slug", required=False)
 def spec(slug: str | None) -> None:
-    """Print one clause of the specification, or list them all.
+    r"""Print one clause of the specification, or list them all.
 
     \b
     Example:  convspec spec same-odd-pixel-last

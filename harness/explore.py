@@ -7,6 +7,7 @@ the second pass asks only what is new, and a backend that answers differently th
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -55,7 +56,7 @@ class Exploration:
                 self.witnesses.setdefault(cause(finding), finding)
 
 
-class Broken(Exception):
+class Broken(Exception):  # noqa: N818 - a signal, not an error
     """Tells Hypothesis that a case fails; never leaves this module."""
 
 
@@ -112,10 +113,8 @@ def _shrink(
         if finding and cause(finding) == which:
             raise Broken
 
-    try:
+    with contextlib.suppress(Broken):
         _run(strategy, step, budget.examples, start, Phase.generate, Phase.shrink)
-    except Broken:
-        pass
 
 
 def _run(
@@ -136,7 +135,7 @@ _running: list[tuple[st.SearchStrategy[Any], Callable[[Any], Any]]] = []
 
 @cache
 def _runner(examples: int, phases: tuple[Phase, ...]) -> Callable[[], None]:
-    """A Hypothesis test that runs whatever is on top of `_running`: wrapping one costs milliseconds, so few are made."""
+    """A Hypothesis test that runs what is on top of `_running`: wrapping one costs milliseconds, so few are made."""
 
     @settings(
         max_examples=examples,

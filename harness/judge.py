@@ -6,13 +6,14 @@ The one place that brings cases, oracle and process together. Knows clauses by t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from convspec.adapters.backend import Contract
 
+from .asking import Asker, Call
 from .cases.case import Case
 from .cases.invalid import Invalid
 from .cases.recipes import Data, arrays, names
@@ -34,7 +35,7 @@ OUTPUTS = {
 }
 
 
-class NoResult(Exception):
+class NoResult(Exception):  # noqa: N818 - a signal, not an error
     """Ends a judgement early: the backend gave no array to judge. Carries what to say instead."""
 
     def __init__(self, outcome: Outcome) -> None:
@@ -60,7 +61,11 @@ class Judge:
 
     backend: RemoteBackend
     most_crashes: int = 2
-    _crashed: dict[tuple[str, str], set[tuple[Any, ...]]] = field(default_factory=dict)
+    asker: Asker = field(init=False)
+
+    def __post_init__(self) -> None:
+        """One account of losses for the whole run."""
+        self.asker = Asker(self.backend, self.most_crashes)
 
     @property
     def contract(self) -> Contract:
@@ -69,11 +74,8 @@ class Judge:
         return Contract(**declared) if isinstance(declared, dict) else declared
 
     def ask(self, case: Case, data: Data) -> Answer:
-        """One call, in the worker."""
-        order = names(case)
-        return self.backend.call(
-            Request(case.op, tuple(data[n] for n in order), tuple(case.layout for _ in order), case.options)
-        )
+        """One more call, in the worker, outside the account."""
+        return self.backend.call(request_of(case, data))
 
     # ---- one case -------------------------------------------------------------------------------------------------
 
@@ -116,41 +118,42 @@ class Judge:
 
     def refuses(self, call: Invalid, question: Question) -> Outcome:
         """An invalid call: any exception is right; an answer, a crash or a hang is not."""
-        if self._seen((call.change,), question.clause):
-            return Outcome(not_asked=True)
         request = call.request()
-        answer = self.backend.call(request)
+        asked = Call(request, question.clause, call.describe(), call.to_dict(), (call.change,))
+        if self.asker.stopped(asked):
+            return Outcome(not_asked=True)
+        answer, also = self.asker.ask(asked)
         if answer.status == "missing":
-            return Outcome(refused=f"it has no {request.op}")
+            return Outcome(refused=f"it has no {request.op}", also=also)
         if answer.status in ("error", "unsupported"):
-            return Outcome(outputs=1)
+            return Outcome(outputs=1, also=also)
         base = Finding(
             question.clause,
             answer.status,
             "",
-            call=call.describe(),
-            case=call.to_dict(),
+            call=asked.text,
+            case=asked.case,
             expected=f"an exception: {call.why}",
             elements=int(request.arrays[0].size),
         )
         if answer.status == "ok":
             got = ", ".join(f"an array of shape {a.shape}" for a in answer.arrays) or str(answer.what)
-            return Outcome(
-                _with(base, kind="silent", message="An invalid call was answered as if it were valid.", got=got)
-            )
-        self._remember((call.change,), question.clause)
-        return Outcome(_with(base, message=_loss(answer), got=answer.error or answer.status, stderr=answer.stderr))
+            said = replace(base, kind="silent", message="An invalid call was answered as if it were valid.", got=got)
+            return Outcome(said, also=also)
+        got = answer.error or answer.status
+        return Outcome(replace(base, message=_loss(answer), got=got, stderr=answer.stderr), also=also)
 
     # ---- parts ----------------------------------------------------------------------------------------------------
 
     def results(self, case: Case, data: Data, question: Question) -> tuple[dict[str, Array], tuple[Finding, ...]]:
         """The arrays that the backend returned, by name, after all that can be wrong with them but their values."""
-        if self._seen(_signature(case), question.clause):
+        asked = _call(case, data, question.clause)
+        if self.asker.stopped(asked):
             raise NoResult(Outcome(not_asked=True))
         if case.bias and not self.backend.hello.get("accepts_bias"):
             raise NoResult(Outcome(refused="its conv2d takes no bias"))
-        answer = self.ask(case, data)
-        self._no_result(case, answer, question)
+        answer, also = self.asker.ask(asked)
+        self._no_result(case, answer, question, also)
         wanted = OUTPUTS[case.op]
         returned = dict(zip(wanted, answer.arrays, strict=False))
         if len(answer.arrays) != len(wanted) or answer.what:
@@ -172,7 +175,7 @@ class Judge:
                 )
             if got.dtype != dtype:
                 self._fail(case, question, "dtype", f"{name} has the wrong dtype.", str(dtype), str(got.dtype))
-        return returned, tuple(self._side_effects(case, answer))
+        return returned, (*also, *self._side_effects(case, answer))
 
     def _wrong_shape(self, case: Case, data: Data, name: str, got: Array) -> str:
         """Say so, and whether what was returned was never written: two answers that differ, or memory's own filling."""
@@ -191,21 +194,22 @@ class Judge:
     def _fail(self, case: Case, question: Question, kind: str, message: str, expected: str, got: str) -> None:
         raise NoResult(Outcome(self.finding(case, question.clause, kind, message, expected=expected, got=got)))
 
-    def _no_result(self, case: Case, answer: Answer, question: Question) -> None:
+    def _no_result(self, case: Case, answer: Answer, question: Question, also: tuple[Finding, ...]) -> None:
         if answer.status == "ok":
             return
         if answer.status == "missing":
-            raise NoResult(Outcome(refused=f"it has no {case.op}"))
-        if answer.status == "unsupported" or (answer.status == "error" and question.may_refuse):
-            raise NoResult(Outcome(refused=answer.error or "it did not say why"))
+            raise NoResult(Outcome(refused=f"it has no {case.op}", also=also))
         error = answer.error or answer.status
+        if answer.status == "unsupported" or (answer.status == "error" and question.may_refuse):
+            raise NoResult(Outcome(refused=error, also=also))
         if answer.status == "error":
-            self._fail(case, question, "exception", "A valid call was refused.", "an answer", error)
-        self._remember(_signature(case), question.clause)
+            kind, message = "exception", "A valid call was refused."
+        else:
+            kind, message = answer.status, _loss(answer)
         finding = self.finding(
-            case, question.clause, answer.status, _loss(answer), expected="an answer", got=error, stderr=answer.stderr
+            case, question.clause, kind, message, expected="an answer", got=error, stderr=answer.stderr
         )
-        raise NoResult(Outcome(finding))
+        raise NoResult(Outcome(finding, also=also))
 
     def _value(self, case: Case, data: Data, truth: Truth, got: Array, question: Question) -> Finding | None:
         contract = question.contract or self.contract
@@ -220,7 +224,8 @@ class Judge:
             case,
             question.clause,
             "value",
-            f"{wrong.wrong} of {wrong.total} elements of {truth.name} are wrong, the worst at {list(wrong.index)}.{note}",
+            f"{wrong.wrong} of {wrong.total} elements of {truth.name} are wrong,"
+            f" the worst at {list(wrong.index)}.{note}",
             expected=wrong.expected,
             got=wrong.got,
             error=wrong.in_bounds,
@@ -243,13 +248,6 @@ class Judge:
                 got=f"memory of {which}",
             )
 
-    def _seen(self, signature: tuple[Any, ...], clause: str) -> bool:
-        seen = self._crashed.get((clause, ""), set())
-        return signature in seen or (len(seen) >= self.most_crashes and signature[-1] is True)
-
-    def _remember(self, signature: tuple[Any, ...], clause: str) -> None:
-        self._crashed.setdefault((clause, ""), set()).add(signature)
-
 
 Ask = Callable[[Case, Data], dict[str, Array]]
 
@@ -269,21 +267,22 @@ def same_bits(a: Array, b: Array) -> bool:
     )
 
 
-def _signature(case: Case) -> tuple[Any, ...]:
-    """What makes two crashes alike, so that one of them is enough. The last part: whether the case is degenerate."""
+def request_of(case: Case, data: Data) -> Request:
+    """The call of a case with these arrays, each laid out as the case says."""
+    order = names(case)
+    return Request(case.op, tuple(data[n] for n in order), tuple(case.layout for _ in order), case.options)
+
+
+def _call(case: Case, data: Data, clause: str) -> Call:
+    """The call with what makes two losses alike, so that one of them is enough."""
     reach = [(k - 1) * d + 1 for k, d in zip(case.kernel, case.dilations, strict=True)]
     beyond = tuple(r > n for r, n in zip(reach, case.x[1:3], strict=True))
-    degenerate = any(beyond) or 0 in case.x or case.padding not in ("SAME", "VALID")
-    return (case.op, case.dtype, *beyond, case.x[0] == 0, case.x[3] == 0, case.layout, degenerate)
+    alike = (case.op, case.dtype, *beyond, case.x[0] == 0, case.x[3] == 0, case.layout)
+    rare = any(beyond) or 0 in case.x or case.padding not in ("SAME", "VALID")
+    return Call(request_of(case, data), clause, case.describe(), case.to_dict(), alike, rare)
 
 
 def _loss(answer: Answer) -> str:
     if answer.status == "hang":
         return "The call did not return in time; its process was ended."
     return "The call ended the backend's process."
-
-
-def _with(finding: Finding, **changes: Any) -> Finding:
-    from dataclasses import replace  # noqa: PLC0415
-
-    return replace(finding, **changes)

@@ -8,7 +8,6 @@ which crosses xdist's border by itself.
 from __future__ import annotations
 
 import os
-import re
 import zlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 DEFAULT_SEED = 20
 _CHECKS = pytest.StashKey["Check"]()
 _JUDGES = pytest.StashKey[dict[str, "Judge"]]()
-_COLLECTOR = pytest.StashKey["Collector"]()
 
 #: OpenMP's threads sleep while they wait, instead of spinning: on a busy machine that is a hundredfold. The second:
 #: threads that frameworks start, held to one by their own environment variables.
@@ -57,8 +55,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(slug, dtypes=...): the clause of the specification that the test checks")
     config.stash[_JUDGES] = {}
     if not hasattr(config, "workerinput"):
-        config.stash[_COLLECTOR] = collector = Collector(config)
-        config.pluginmanager.register(collector, "convspec-collector")
+        from .collector import Collector
+
+        config.pluginmanager.register(Collector(config), "convspec-collector")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -87,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group(f"{backend}/{chunk}"))
 
 
-# ---- fixtures ---------------------------------------------------------------------------------------------------------
+# ---- fixtures -----------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +143,7 @@ def _bound(item: pytest.Item, judge: Judge, dtype: str) -> Check:
     return made
 
 
-# ---- from check to report ---------------------------------------------------------------------------------------------
+# ---- from check to report -----------------------------------------------------------------------------------------
 
 
 @pytest.hookimpl(wrapper=True)
@@ -208,134 +207,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     return value if isinstance(value, str | int | float | bool | None) else str(value)
-
-
-# ---- on the side that reports -----------------------------------------------------------------------------------------
-
-_NODE = re.compile(r"test_(?P<slug>[a-z0-9_]+?)(__[a-z0-9_]+)?\[(?P<backend>.+)-(?P<dtype>[a-z0-9]+)\]")
-
-
-class Collector:
-    """Gathers cells from reports; cells that were selected and never reported stay *not run*."""
-
-    def __init__(self, config: pytest.Config) -> None:
-        self.config = config
-        self.cells: dict[tuple[str, str, str], dict[str, Any]] = {}
-        self.backends: dict[str, dict[str, Any]] = {}
-        self.fatal: str | None = None
-        self.planned: list[str] = []
-        self.done: set[str] = set()
-
-    def plan(self, ids: list[str]) -> None:
-        """Enter the cells of these tests as not run: the denominator."""
-        from convspec.spec import clauses
-
-        for nodeid in ids:
-            match = _NODE.search(nodeid)
-            slug = match["slug"].replace("_", "-") if match else ""
-            if match and slug in clauses():
-                self.planned.append(nodeid)
-                key = (slug, match["dtype"], match["backend"])
-                self.cells.setdefault(key, _not_run(slug, clauses()[slug].level, match["dtype"], match["backend"]))
-
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Without xdist the session has the items."""
-        self.plan([item.nodeid for item in session.items])
-
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
-        """With xdist each node tells its items; they are the same."""
-        if not self.planned:
-            self.plan([nodeid.split("@")[0] for nodeid in ids])
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take the cell from a report."""
-        fatal = getattr(report, "convspec_fatal", None)
-        if fatal and self.fatal is None:
-            self.fatal = fatal
-        match = _NODE.search(report.nodeid)
-        key = (match["slug"].replace("_", "-"), match["dtype"], match["backend"]) if match else None
-        reason = getattr(report, "convspec_reason", None)
-        if reason and key in self.cells:
-            self.cells[key]["reason"] = reason
-        cell = getattr(report, "convspec_cell", None)
-        if cell is None:
-            return
-        self.done.add(report.nodeid)
-        self.backends.setdefault(cell["backend"], report.convspec_backend)  # type: ignore[attr-defined]
-        key = (cell["clause"], cell["dtype"], cell["backend"])
-        before = self.cells.get(key)
-        self.cells[key] = cell if before is None or before["state"] == "not run" else merged(before, cell)
-
-    def results(self) -> dict[str, Any]:
-        """Everything as one JSON-able document."""
-        from .report.results import document
-
-        option = self.config.getoption
-        cells = attributed(self.cells)
-        return document(
-            cells, self.backends, level=option("level"), seed=option("convspec_seed"), order=option("backend")
-        )
-
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the results file, also after Ctrl-C; a backend that could not be had ends with status 2."""
-        path = self.config.getoption("convspec_json")
-        if path and self.cells:
-            from .report.results import write
-
-            write(self.results(), path)
-        if self.fatal:
-            session.exitstatus = 2
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """The table under pytest's own output."""
-        if self.cells and not self.config.getoption("collectonly"):
-            from .report.terminal import summary_lines
-
-            terminalreporter.section("convspec")
-            for line in summary_lines(self.results()):
-                terminalreporter.write_line(line)
-
-
-def _not_run(slug: str, level: str, dtype: str, backend_name: str) -> dict[str, Any]:
-    from .verdict import Cell
-
-    return Cell(slug, level, dtype, backend_name).to_dict()
-
-
-def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """One cell from two tests of the same clause."""
-    from .verdict import State, worst
-
-    both = dict(other)
-    for count in ("cases", "refused", "skipped", "outputs", "seconds"):
-        both[count] = one[count] + other[count]
-    states = [State(one["state"]), State(other["state"])]
-    both["state"] = str(worst(states))
-    if State.UNSUPPORTED in states and State.PASS in states:
-        both["state"] = str(State.PASS)
-    both["findings"] = one["findings"] + other["findings"]
-    both["reason"] = one["reason"] or other["reason"]
-    return both
-
-
-def attributed(cells: dict[tuple[str, str, str], dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give each finding to the clause that it breaks, wherever it was seen; one witness for a cause is enough."""
-    from .explore import cause
-    from .verdict import Finding
-
-    out = {key: dict(cell, findings=[]) for key, cell in cells.items()}
-    seen = set()
-    for (slug, dtype, name), cell in cells.items():
-        for finding in sorted(cell["findings"], key=lambda f: f["elements"]):
-            target = (finding["clause"], dtype, name)
-            if target not in out:
-                target = next((k for k in out if k[0] == finding["clause"] and k[2] == name), (slug, dtype, name))
-            mark = (target, cause(Finding(**finding)))
-            if mark in seen and finding["clause"] != slug:
-                continue
-            seen.add(mark)
-            out[target]["findings"].append(finding)
-            if out[target]["state"] in ("pass", "not run", "unsupported"):
-                out[target]["state"] = "crash" if finding["kind"] in ("crash", "hang") else "fail"
-    return list(out.values())

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from convspec.adapters import registry
 from convspec.adapters.backend import BackendError
 
-from . import plugin
+from .collector import Collector
 from .report import results as results_file
 from .report import terminal
 
@@ -102,7 +102,7 @@ def _nothing(asked: Run, live: Live, status: int, errors: Console) -> int:
     return COULD_NOT_RUN
 
 
-def _pytest(asked: Run, live: Live) -> tuple[plugin.Collector | None, int]:
+def _pytest(asked: Run, live: Live) -> tuple[Collector | None, int]:
     """Run the conformance tests; the collector holds what they found."""
     cores = os.cpu_count() or 1
     processes = asked.processes or min(8, max(cores, 1))
@@ -161,7 +161,7 @@ class Live:
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self.collector: plugin.Collector | None = None
+        self.collector: Collector | None = None
         self.broken_checks: list[str] = []
         self.failed = 0
         self._said = time.monotonic()

@@ -37,7 +37,7 @@ class Case:
     seed: int = 0
 
     def but(self, **changes: Any) -> Case:
-        """This case with some fields changed."""
+        """The same case with some fields changed."""
         return replace(self, **changes)
 
     @property

@@ -62,27 +62,73 @@ def _uneven_groups(data: Data, options: dict[str, Any]) -> None:
     data["dy"] = np.ascontiguousarray(data["dy"][..., :3]) if "dy" in data else data["w"]
 
 
-_add("error-strides-positive", ALL, "strides are at least 1",
-     stride_zero=_option("strides", (0, 0)), stride_zero_h=_option("strides", (0, 1)), stride_zero_w=_option("strides", (2, 0)),
-     stride_negative=_option("strides", (-1, -1)), stride_negative_w=_option("strides", (1, -2)))  # fmt: skip
-_add("error-dilations-positive", ALL, "dilations are at least 1",
-     dilation_zero=_option("dilations", (0, 0)), dilation_zero_w=_option("dilations", (1, 0)), dilation_negative=_option("dilations", (-1, 1)))  # fmt: skip
-_add("error-ksize-positive", POOL, "a window has at least one element on each axis",
-     ksize_zero=_option("ksize", (0, 0)), ksize_zero_h=_option("ksize", (0, 2)), ksize_negative=_option("ksize", (2, -1)))  # fmt: skip
-_add("error-rank", ALL, "x has rank 4", x_rank_3=_array("x", lambda x: x[0]), x_rank_2=_array("x", lambda x: x[0, :, :, 0]),
-     x_rank_5=_array("x", lambda x: x[None]))  # fmt: skip
+_add(
+    "error-strides-positive",
+    ALL,
+    "strides are at least 1",
+    stride_zero=_option("strides", (0, 0)),
+    stride_zero_h=_option("strides", (0, 1)),
+    stride_zero_w=_option("strides", (2, 0)),
+    stride_negative=_option("strides", (-1, -1)),
+    stride_negative_w=_option("strides", (1, -2)),
+)
+_add(
+    "error-dilations-positive",
+    ALL,
+    "dilations are at least 1",
+    dilation_zero=_option("dilations", (0, 0)),
+    dilation_zero_w=_option("dilations", (1, 0)),
+    dilation_negative=_option("dilations", (-1, 1)),
+)
+_add(
+    "error-ksize-positive",
+    POOL,
+    "a window has at least one element on each axis",
+    ksize_zero=_option("ksize", (0, 0)),
+    ksize_zero_h=_option("ksize", (0, 2)),
+    ksize_negative=_option("ksize", (2, -1)),
+)
+_add(
+    "error-rank",
+    ALL,
+    "x has rank 4",
+    x_rank_3=_array("x", lambda x: x[0]),
+    x_rank_2=_array("x", lambda x: x[0, :, :, 0]),
+    x_rank_5=_array("x", lambda x: x[None]),
+)
 _add("error-rank", CONV, "w has rank 4", w_rank_3=_array("w", lambda w: w[0]), w_rank_5=_array("w", lambda w: w[None]))
-_add("error-channel-mismatch", CONV, "w has cin / groups input channels",
-     one_channel_more=_array("x", lambda x: np.concatenate([x, x[..., :1]], axis=3)),
-     one_filter_channel_more=_array("w", lambda w: np.concatenate([w, w[:, :, :1]], axis=2)))  # fmt: skip
-_add("error-groups-divide", CONV, "groups is positive and divides the channels of x and the filters",
-     groups_zero=_option("groups", 0), groups_negative=_option("groups", -1), groups_odd=_option("groups", 3))  # fmt: skip
+_add(
+    "error-channel-mismatch",
+    CONV,
+    "w has cin / groups input channels",
+    one_channel_more=_array("x", lambda x: np.concatenate([x, x[..., :1]], axis=3)),
+    one_filter_channel_more=_array("w", lambda w: np.concatenate([w, w[:, :, :1]], axis=2)),
+)
+_add(
+    "error-groups-divide",
+    CONV,
+    "groups is positive and divides the channels of x and the filters",
+    groups_zero=_option("groups", 0),
+    groups_negative=_option("groups", -1),
+    groups_odd=_option("groups", 3),
+)
 _add("error-groups-divide", CONV, "groups divides the number of filters", groups_uneven=_uneven_groups)
-_add("error-negative-padding", ALL, "explicit padding is not negative",
-     pad_negative=_option("padding", ((-1, -1), (-1, -1))), pad_negative_top=_option("padding", ((-1, 0), (0, 0))),
-     pad_negative_right=_option("padding", ((0, 1), (1, -1))))  # fmt: skip
-_add("error-unknown-padding", ALL, "padding is SAME, VALID, SAME_LOWER or two pairs",
-     pad_unknown=_option("padding", "FULL"), pad_misspelt=_option("padding", "SAMEE"), pad_empty=_option("padding", ""))  # fmt: skip
+_add(
+    "error-negative-padding",
+    ALL,
+    "explicit padding is not negative",
+    pad_negative=_option("padding", ((-1, -1), (-1, -1))),
+    pad_negative_top=_option("padding", ((-1, 0), (0, 0))),
+    pad_negative_right=_option("padding", ((0, 1), (1, -1))),
+)
+_add(
+    "error-unknown-padding",
+    ALL,
+    "padding is SAME, VALID, SAME_LOWER or two pairs",
+    pad_unknown=_option("padding", "FULL"),
+    pad_misspelt=_option("padding", "SAMEE"),
+    pad_empty=_option("padding", ""),
+)
 
 
 def _other(a: Any) -> Any:
@@ -97,11 +143,15 @@ _add(
     x_other_dtype=_array("x", _other),
 )
 _add("error-dtype-mismatch", VJP, "dy has the dtype of x", dy_other_dtype=_array("dy", _other))
-_add("error-gradient-shape", VJP, "dy has the shape of the output",
-     dy_one_row_more=_array("dy", lambda d: np.concatenate([d, d[:, :1]], axis=1)),
-     dy_one_column_less=_array("dy", lambda d: d[:, :, 1:]),
-     dy_one_channel_more=_array("dy", lambda d: np.concatenate([d, d[..., :1]], axis=3)),
-     dy_one_image_more=_array("dy", lambda d: np.concatenate([d, d[:1]], axis=0)))  # fmt: skip
+_add(
+    "error-gradient-shape",
+    VJP,
+    "dy has the shape of the output",
+    dy_one_row_more=_array("dy", lambda d: np.concatenate([d, d[:, :1]], axis=1)),
+    dy_one_column_less=_array("dy", lambda d: d[:, :, 1:]),
+    dy_one_channel_more=_array("dy", lambda d: np.concatenate([d, d[..., :1]], axis=3)),
+    dy_one_image_more=_array("dy", lambda d: np.concatenate([d, d[:1]], axis=0)),
+)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ TAILS = (7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65)
 UNIT: tuple[Pair, ...] = ((1, 1),)
 STRIDES: tuple[Pair, ...] = ((1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (2, 3), (3, 2), (4, 2), (1, 5))
 KERNELS: tuple[Pair, ...] = (
-    (1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (2, 3), (3, 2), (1, 3), (4, 4), (4, 2), (3, 5), (5, 5), (1, 7), (6, 3), (7, 7)
+    (1, 1), (1, 2), (2, 1), (2, 2), (3, 3), (2, 3), (3, 2), (1, 3), (4, 4), (4, 2), (3, 5), (5, 5), (1, 7), (6, 3),
+    (7, 7),
 )  # fmt: skip
 DILATIONS: tuple[Pair, ...] = ((2, 1), (1, 2), (2, 2), (3, 1), (2, 3), (1, 4))
 LAYOUTS = ("F", "strided", "negative", "offset", "readonly", "broadcast")
@@ -94,7 +95,7 @@ def convolutions(
     cin = draw(_sampled(TAILS) if grown == "cin" else small)
     cout = draw(_sampled(TAILS) if grown == "cout" else small)
     if depthwise:
-        group, cin, cout = cin, 1, cout
+        group, cin = cin, 1
     case = Case(
         op,
         (draw(_between(4, 9) if grown == "batch" else _between(*batch)), *size, cin * group),
@@ -110,7 +111,7 @@ def convolutions(
         layout=draw(_sampled(layouts)),
         seed=draw(SEEDS),
     )
-    return _kept(draw, case, where)
+    return _kept(case, where)
 
 
 @st.composite
@@ -149,10 +150,10 @@ def pools(
         layout=draw(_sampled(layouts)),
         seed=draw(SEEDS),
     )
-    return _kept(draw, case, lambda c: all_windows_have_taps(c) and (where is None or where(c)))
+    return _kept(case, lambda c: all_windows_have_taps(c) and (where is None or where(c)))
 
 
-def _kept(draw: Any, case: Case, where: Callable[[Case], bool] | None) -> Case:
+def _kept(case: Case, where: Callable[[Case], bool] | None) -> Case:
     """The case, if it has an output element and the clause's own condition holds; otherwise the draw is rejected."""
     assume(all(case.window.output) and (where is None or where(case)))
     return case

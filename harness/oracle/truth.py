@@ -33,7 +33,8 @@ class Truth:
 
     `value` is wider than the backend's type; `scale` is S, `count` is n and `quantum` the spacing of a lattice that
     holds every product. `scale` None means: no arithmetic is done, so the value itself, to the bit.
-    `magnitudes()` is sum|x| + sum|w| over the taps, for backends that declare that they flush subnormals.
+    `magnitudes()` is sum|x| + sum|w| over the taps, for backends that declare that they flush subnormals; `norm` is
+    the product of the operands' Euclidean norms and `elements` their size, for those that declare a transform.
     """
 
     name: str
@@ -43,6 +44,9 @@ class Truth:
     quantum: float = 0.0
     products: bool = True
     magnitudes: Callable[[], Array] | None = None
+    norm: float = 0.0
+    elements: int = 0
+    finite: bool = True
     extra_roundings: int = 0
 
 
@@ -98,6 +102,9 @@ def _forward(case: Case, data: Data, padding_taps: str) -> Truth:
         truth.count,
         min(truth.quantum, quantum(data["bias"])),
         magnitudes=truth.magnitudes,
+        norm=truth.norm,
+        elements=truth.elements,
+        finite=truth.finite,
         extra_roundings=1,
     )
 
@@ -114,7 +121,18 @@ def _bilinear(name: str, apply: Map, a: Array, b: Array, dtype: str) -> Truth:
     def magnitudes() -> Array:
         return apply(left, np.ones_like(right)) + apply(np.ones_like(left), right)
 
-    return Truth(name, value, scale, count, spacing, magnitudes=magnitudes)
+    norm = float(np.linalg.norm(left) * np.linalg.norm(right))
+    return Truth(
+        name,
+        value,
+        scale,
+        count,
+        spacing,
+        magnitudes=magnitudes,
+        norm=norm,
+        elements=left.size + right.size,
+        finite=bool(np.isfinite(a).all() and np.isfinite(b).all()),
+    )
 
 
 def _pool_gradient(case: Case, data: Data, window: geometry.Window) -> Truth:

@@ -68,7 +68,7 @@ def table(results: dict[str, Any]) -> Table:
 
 def _heading(results: dict[str, Any], name: str) -> str:
     versions = results["backends"].get(name, {}).get("versions", {})
-    framework = name.split(":")[0]
+    framework = name.split(":", maxsplit=1)[0]
     version = versions.get(framework) or results["backends"].get(name, {}).get("version")
     return f"{name}\n{version}" if version else name
 

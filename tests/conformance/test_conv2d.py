@@ -58,7 +58,7 @@ def test_pointwise_is_matrix_product(check):
 
     def equals_matmul(ask, case):
         data = arrays(case)
-        y = ask(case, data)["y"].astype(np.float64)
+        y = check.whole(ask(case, data)["y"])
         product = data["x"].astype(np.float64) @ data["w"][0, 0].astype(np.float64)
         return None if np.array_equal(y, product) else "It differs from the matrix product x @ w."
 
@@ -84,7 +84,11 @@ def test_locality(check):
             return None
         return f"Changing pixel ({row}, {column}) changed outputs that do not read it."
 
-    check.holds(convolutions(check.dtype, recipes=("real",), wide=(None, "h", "w")), outside_is_untouched)
+    cases = convolutions(check.dtype, recipes=("real",), wide=(None, "h", "w"))
+    if check.direct:
+        check.holds(cases, outside_is_untouched)
+    else:  # a declared transform mixes pixels; by how much, its bound says
+        check(cases)
 
 
 def _reads(case, row, column):
@@ -105,8 +109,8 @@ def test_weight_sharing(check):
         data = arrays(case)
         rows, columns = case.strides
         moved = np.pad(data["x"], ((0, 0), (rows, 0), (columns, 0), (0, 0)))
-        y = ask(case, data)["y"].astype(np.float64)
-        z = ask(case.but(x=moved.shape), data | {"x": moved})["y"].astype(np.float64)
+        y = check.whole(ask(case, data)["y"])
+        z = check.whole(ask(case.but(x=moved.shape), data | {"x": moved})["y"])
         if z.shape[1] > y.shape[1] and z.shape[2] > y.shape[2] and np.array_equal(z[:, 1:, 1:], y):
             return None
         return "Moving the image by one stride did not move the answer by one pixel."
@@ -120,10 +124,10 @@ def test_batch_items_independent(check):
 
     def alone_and_together(ask, case):
         data = arrays(case)
-        together = ask(case, data)["y"].astype(np.float64)
+        together = check.whole(ask(case, data)["y"])
         for item in range(case.x[0]):
             one = data | {"x": data["x"][item : item + 1]}
-            alone = ask(case.but(x=(1, *case.x[1:])), one)["y"].astype(np.float64)
+            alone = check.whole(ask(case.but(x=(1, *case.x[1:])), one)["y"])
             if not np.array_equal(alone[0], together[item]):
                 return f"Image {item} has another answer in the batch than alone."
         return None
@@ -234,6 +238,9 @@ def test_consistency_of_padding_taps(check):
     first = []
 
     def as_before(ask, case):
+        if not check.direct:  # a declared transform mixes the NaN of one output into others
+            ask(case, arrays(case))
+            return None
         seen = _readings(ask, case)
         if len(seen) > 1:
             return "Within one answer some padding taps are absent and others are zero times infinity."

@@ -93,7 +93,7 @@ def test_same_with_dilation(check):
 @clause("explicit-padding", dtypes=FLOATS)
 def test_explicit_padding(check):
     """Each side as given, none like another."""
-    asymmetric = lambda c: len({*c.padding[0], *c.padding[1]}) > 2  # noqa: E731, PLR2004
+    asymmetric = lambda c: len({*c.padding[0], *c.padding[1]}) > 2  # noqa: E731
     check(convolutions(check.dtype, paddings=(None,), where=asymmetric))
     check(convolutions(check.dtype, paddings=(None,), dilations=DILATIONS), share=0.5)
 
@@ -139,7 +139,15 @@ def _too_large(op, dtype):
     for kernel, size in (((3, 3), (2, 2)), ((2, 1), (1, 3)), ((1, 3), (4, 2)), ((5, 5), (1, 1)), ((3, 2), (2, 1))):
         for strides in ((1, 1), (2, 3)):
             filters = 2 if op == "conv2d" else 0
-            yield Case(op, (1, *size, 1), kernel, filters=filters, strides=strides, dtype=dtype, recipe="real" if filters else "real-pool")  # fmt: skip
+            yield Case(
+                op,
+                (1, *size, 1),
+                kernel,
+                filters=filters,
+                strides=strides,
+                dtype=dtype,
+                recipe="real" if filters else "real-pool",
+            )
 
 
 @clause("conv2d-empty-output", dtypes=FLOATS)

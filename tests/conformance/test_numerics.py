@@ -56,7 +56,11 @@ def test_accumulate_at_least_float32(check):
 def test_accumulate_gradients_at_least_float32(check):
     """The same for both gradients."""
     check.each(large_sums("conv2d_vjp", check.dtype, check.level, ("odd", "odd-dy", "real")), contract=_wider(check))
-    check(convolutions(check.dtype, op="conv2d_vjp", recipes=("odd", "odd-dy"), wide=("cout", "h", "batch")), contract=_wider(check), share=0.5)  # fmt: skip
+    check(
+        convolutions(check.dtype, op="conv2d_vjp", recipes=("odd", "odd-dy"), wide=("cout", "h", "batch")),
+        contract=_wider(check),
+        share=0.5,
+    )
 
 
 def _wider(check):

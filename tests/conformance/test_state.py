@@ -85,6 +85,6 @@ def _differs(check, case, data, results):
     from convspec.harness.oracle.truth import truths
 
     for truth in truths(case, data):
-        if not np.array_equal(results[truth.name].astype(np.float64), truth.value.astype(np.float64)):
+        if not np.array_equal(check.whole(results[truth.name]), truth.value.astype(np.float64)):
             return f"{truth.name} is not the answer to this call."
     return None

@@ -5,8 +5,6 @@ repeated here. Most methods take `op` first (one of the four names of the protoc
 in one operation and right in the others.
 """
 
-# ruff: noqa: PLR0917 - hooks are positional, so that a mutant overrides one in a line
-
 from typing import NamedTuple
 
 import ml_dtypes

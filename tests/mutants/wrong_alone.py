@@ -1,5 +1,4 @@
 """Wrong backends, each aimed at one clause: the checks of the other clauses should see nothing."""
-# ruff: noqa: PLR0917 - the hooks of `correct` are positional
 
 import sys
 from pathlib import Path

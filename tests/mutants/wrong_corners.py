@@ -1,5 +1,4 @@
 """Wrong backends whose fault needs several things together, or is met late: the hardest ones to find."""
-# ruff: noqa: PLR0917 - the hooks of `correct` are positional
 
 import sys
 from pathlib import Path

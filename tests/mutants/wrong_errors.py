@@ -1,5 +1,4 @@
 """Wrong backends, class errors: what must be refused is answered, or is refused too late."""
-# ruff: noqa: PLR0917 - the hooks of `correct` are positional
 
 import os
 import sys

@@ -1,5 +1,4 @@
 """Wrong backends, class geometry: the window reads other pixels than the specification says."""
-# ruff: noqa: PLR0917 - the hooks of `correct` are positional
 
 import sys
 from pathlib import Path

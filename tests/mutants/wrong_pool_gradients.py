@@ -199,7 +199,7 @@ class PoolGradientUndilated(Correct):
     pool_vjp((1, 5, 5, 1), (1, 2, 2, 1), (1, 1), strides=(3, 3)),
 )
 class PoolGradientPacked(Correct):
-    def window(self, op, size, kernel, strides, padding, dilations):  # noqa: PLR0917
+    def window(self, op, size, kernel, strides, padding, dilations):
         win = super().window(op, size, kernel, strides, padding, dilations)
         packed = op == VJP and win.strides[0] > win.kernel[0] and padding == "VALID"
         return win._replace(strides=(1, 1)) if packed else win

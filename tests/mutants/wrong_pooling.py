@@ -203,7 +203,7 @@ class PoolSameIsValid(Correct):
 
 @mutant("pooling", "SAME leaves out windows that are not whole", pool(X, (2, 2), strides=(2, 2), **SAME))
 class PartialWindowsDropped(Correct):
-    def same_axis(self, op, axis, n, k, s, d):  # noqa: PLR0917
+    def same_axis(self, op, axis, n, k, s, d):
         size, sides = super().same_axis(op, axis, n, k, s, d)
         return (n // s, sides) if op == "max_pool" and n // s else (size, sides)
 

@@ -287,7 +287,7 @@ class EmptyOutputOfOne(Correct):
     "shapes", "a filter one larger than the image: negative sizes count as one short", conv((1, 2, 5, 1), (4, 2, 1, 1))
 )
 class NegativeSizeKept(Correct):
-    def out_size(self, op, n, k, s, d, pads):  # noqa: PLR0917
+    def out_size(self, op, n, k, s, d, pads):
         return abs((n + sum(pads) - self.effective_kernel(op, k, d)) // s + 1)
 
 

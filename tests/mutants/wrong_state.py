@@ -138,7 +138,7 @@ class GeometryCachedWithoutDilation(Correct):
     def __init__(self):
         self.windows = {}
 
-    def window(self, op, size, kernel, strides, padding, dilations):  # noqa: PLR0917
+    def window(self, op, size, kernel, strides, padding, dilations):
         key = op, tuple(size), str((kernel, strides, padding))
         if key not in self.windows:
             self.windows[key] = super().window(op, size, kernel, strides, padding, dilations)
@@ -256,7 +256,7 @@ class StaysInFloat16(Correct):
 class DilationSticks(Correct):
     sticky = (1, 1)
 
-    def window(self, op, size, kernel, strides, padding, dilations):  # noqa: PLR0917
+    def window(self, op, size, kernel, strides, padding, dilations):
         dilations, self.sticky = max(tuple(dilations), self.sticky), tuple(dilations)
         return super().window(op, size, kernel, strides, padding, dilations)
 
