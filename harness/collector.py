@@ -60,7 +60,7 @@ class Collector:
         if cell is None:
             return
         self.done.add(report.nodeid)
-        self.backends.setdefault(cell["backend"], report.convspec_backend)  # type: ignore[attr-defined]
+        self.backends.setdefault(cell["backend"], report.convspec_backend)
         key = (cell["clause"], cell["dtype"], cell["backend"])
         before = self.cells.get(key)
         self.cells[key] = cell if before is None or before["state"] == "not run" else merged(before, cell)

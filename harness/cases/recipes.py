@@ -73,12 +73,13 @@ def fan_in(case: Case) -> int:
     if case.op == "conv2d":
         return forward
     input_gradient = case.kernel[0] * case.kernel[1] * case.filters // case.groups
-    return max(forward, input_gradient, case.y[0] * case.y[1] * case.y[2])
+    return int(max(forward, input_gradient, case.y[0] * case.y[1] * case.y[2]))
 
 
 def nonzero(rng: np.random.Generator, amplitude: int, shape: tuple[int, ...]) -> Array:
     """Integers of -amplitude..amplitude without zero, so that every tap counts."""
-    return rng.integers(1, amplitude + 1, shape) * rng.choice((-1.0, 1.0), shape)
+    values: Array = rng.integers(1, amplitude + 1, shape) * rng.choice((-1.0, 1.0), shape)
+    return values
 
 
 def thin(rng: np.random.Generator, values: Array, keep: float) -> Array:
@@ -117,7 +118,7 @@ def _with_signs(case: Case, rng: np.random.Generator) -> Data:
 
 def most_distinct(case: Case) -> int:
     """How many distinct integers an impulse may meet, so that gradients too stay within the output's precision."""
-    budget = 2 ** min(FORMATS[case.dtype].precision, 16) - 1
+    budget = int(2 ** min(FORMATS[case.dtype].precision, 16) - 1)
     return budget if case.op == "conv2d" else max(budget // fan_in(case), 1)
 
 
@@ -149,7 +150,8 @@ ODD_BITS = {"float64": 30, "float32": 14, "float16": 11, "bfloat16": 8}
 
 def odd_integers(rng: np.random.Generator, bits: int, shape: tuple[int, ...]) -> Array:
     """Odd integers of exactly `bits` bits, with random signs."""
-    return (rng.integers(2 ** (bits - 2), 2 ** (bits - 1), shape) * 2 + 1) * rng.choice((-1.0, 1.0), shape)
+    values: Array = (rng.integers(2 ** (bits - 2), 2 ** (bits - 1), shape) * 2 + 1) * rng.choice((-1.0, 1.0), shape)
+    return values
 
 
 def _odd(case: Case, rng: np.random.Generator, wide: str) -> Data:
@@ -196,7 +198,8 @@ def cancel(case: Case, rng: np.random.Generator) -> Data:
 
 
 def _signed(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float) -> Array:
-    return rng.uniform(low, high, shape) * rng.choice((-1.0, 1.0), shape)
+    values: Array = rng.uniform(low, high, shape) * rng.choice((-1.0, 1.0), shape)
+    return values
 
 
 @recipe("real")

@@ -116,6 +116,7 @@ def compare(
         if flush:
             right |= (np.abs(y) < fmt.least_normal) & (found == 0)
         # Overflow is judged only where no order of summation can leave the accumulator's range.
+        assert truth.count is not None
         right |= np.isfinite(y) & ~(truth.scale * (1 + 2 * truth.count * accumulator.unit) < accumulator.largest)
         if contract.algorithm != "direct":
             right |= _through_a_transform(truth, found, accumulator)

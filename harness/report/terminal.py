@@ -62,7 +62,7 @@ def table(results: dict[str, Any]) -> Table:
             topic = clause.topic
             out.add_section()
             out.add_row(Text(topic, style="bold underline"))
-        out.add_row(clause.slug, clause.level, *(summed(by_place.get((clause.slug, name), [])) for name in names))
+        out.add_row(clause.slug, clause.level, *[summed(by_place.get((clause.slug, name), [])) for name in names])
     return out
 
 
@@ -84,7 +84,7 @@ def summed(cells: Cells) -> Text:
         if state == State.FAIL and here[0]["level"] != "MUST":
             sign, style = "~", "yellow"
         whole = len(here) == len(cells)
-        dtypes = "" if whole and state == State.PASS else " ".join(SHORT.get(c["dtype"], c["dtype"]) for c in here)
+        dtypes = "" if whole and state == State.PASS else " ".join(SHORT.get(str(c["dtype"]), str(c["dtype"])) for c in here)
         text.append(f"{' ' if text else ''}{sign}{' ' if dtypes else ''}{dtypes}", style=style)
     readings = {c["reading"] for c in cells if c["reading"]}
     return text.append(f" ({'; '.join(sorted(readings))})", style="dim") if readings else text

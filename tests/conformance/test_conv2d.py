@@ -1,5 +1,7 @@
 """The forward convolution: what is summed, over which taps, and what special values do (spec/conv2d.md)."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,71 +9,78 @@ from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, UNIT, convolutions, pads_something
-from convspec.harness.judge import same_bits
+from convspec.harness.check import Array, Check
+from convspec.harness.judge import Ask, same_bits
 from convspec.harness.oracle.truth import truths
 
 clause = pytest.mark.clause
 
 
 @clause("conv2d-sum", dtypes=FLOATS)
-def test_conv2d_sum(check):
+def test_conv2d_sum(check: Check) -> None:
     """Every tap once, over all sizes that kernels like to treat apart."""
     check(convolutions(check.dtype, recipes=("integers", "powers", "real")), share=2)
 
 
 @clause("conv2d-cross-correlation", dtypes=FLOATS)
-def test_conv2d_cross_correlation(check):
+def test_conv2d_cross_correlation(check: Check) -> None:
     """The filter is not flipped: an impulse reads it back."""
-    larger = lambda c: min(c.kernel) > 1  # noqa: E731
+
+    def larger(c: Case) -> bool:
+        return min(c.kernel) > 1
+
     check(convolutions(check.dtype, recipes=("impulse-x",), where=larger))
 
 
 @clause("padding-contributes-nothing", dtypes=FLOATS)
-def test_padding_contributes_nothing(check):
+def test_padding_contributes_nothing(check: Check) -> None:
     """Same-sign data over much padding: whatever padding added would show."""
     check(convolutions(check.dtype, paddings=("SAME",), recipes=("powers", "positive"), where=pads_something))
 
 
 @clause("bias-added", dtypes=FLOATS)
-def test_bias_added(check):
+def test_bias_added(check: Check) -> None:
     """One number a filter, added once, everywhere."""
     check(convolutions(check.dtype, bias=True, recipes=("integers", "real")))
 
 
 @clause("groups", dtypes=FLOATS)
-def test_groups(check):
+def test_groups(check: Check) -> None:
     """Each group of filters reads its own group of channels, in order."""
     check(convolutions(check.dtype, groups=(2, 3, 4)))
     check(convolutions(check.dtype, groups=(2, 3), dilations=DILATIONS), share=0.3)
 
 
 @clause("depthwise", dtypes=FLOATS)
-def test_depthwise(check):
+def test_depthwise(check: Check) -> None:
     """One group a channel, with one filter or several each."""
-    several = lambda c: c.groups > 1  # noqa: E731
+
+    def several(c: Case) -> bool:
+        return c.groups > 1
+
     check(convolutions(check.dtype, depthwise=True, channels=(2, 5), where=several))
 
 
 @clause("pointwise-is-matrix-product", dtypes=FLOATS)
-def test_pointwise_is_matrix_product(check):
+def test_pointwise_is_matrix_product(check: Check) -> None:
     """A 1x1 kernel at stride 1 is a matrix product over the channels, to the bit on integers."""
 
-    def equals_matmul(ask, case):
+    def equals_matmul(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         y = check.whole(ask(case, data)["y"])
         product = data["x"].astype(np.float64) @ data["w"][0, 0].astype(np.float64)
         return None if np.array_equal(y, product) else "It differs from the matrix product x @ w."
 
-    plain = {"kernels": ((1, 1),), "wide": (None, "h", "w", "cin", "cout", "batch")}
+    plain: dict[str, Any] = {"kernels": ((1, 1),), "wide": (None, "h", "w", "cin", "cout", "batch")}
     check.holds(convolutions(check.dtype, strides=UNIT, recipes=("integers",), **plain), equals_matmul)
     check(convolutions(check.dtype, **plain), share=0.5)
 
 
 @clause("locality", dtypes=FLOATS)
-def test_locality(check):
+def test_locality(check: Check) -> None:
     """Changing one pixel changes no output whose receptive field does not hold it, to the bit."""
 
-    def outside_is_untouched(ask, case):
+    def outside_is_untouched(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         rng = np.random.default_rng(case.seed)
         before = ask(case, data)["y"]
@@ -91,7 +100,7 @@ def test_locality(check):
         check(cases)
 
 
-def _reads(case, row, column):
+def _reads(case: Case, row: int, column: int) -> Array:
     """Which outputs read that pixel: a mask of the output's rows and columns."""
     window, mask = case.window, []
     for axis, at in ((0, row), (1, column)):
@@ -102,10 +111,10 @@ def _reads(case, row, column):
 
 
 @clause("weight-sharing", dtypes=FLOATS)
-def test_weight_sharing(check):
+def test_weight_sharing(check: Check) -> None:
     """The image moved by one stride gives the answer moved by one pixel."""
 
-    def moves_along(ask, case):
+    def moves_along(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         rows, columns = case.strides
         moved = np.pad(data["x"], ((0, 0), (rows, 0), (columns, 0), (0, 0)))
@@ -119,10 +128,10 @@ def test_weight_sharing(check):
 
 
 @clause("batch-items-independent", dtypes=FLOATS)
-def test_batch_items_independent(check):
+def test_batch_items_independent(check: Check) -> None:
     """Other images in the batch change nothing: on integers, to the bit."""
 
-    def alone_and_together(ask, case):
+    def alone_and_together(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         together = check.whole(ask(case, data)["y"])
         for item in range(case.x[0]):
@@ -137,13 +146,13 @@ def test_batch_items_independent(check):
 
 
 @clause("output-depth", dtypes=FLOATS)
-def test_output_depth(check):
+def test_output_depth(check: Check) -> None:
     """As many channels out as there are filters."""
     check(convolutions(check.dtype, channels=(1, 9), wide=("cout", None)), share=0.7)
 
 
 @clause("empty-batch", dtypes=FLOATS)
-def test_empty_batch(check):
+def test_empty_batch(check: Check) -> None:
     """No image in, none out, and the other sizes as always."""
     base = Case("conv2d", (0, 5, 5, 1), (3, 3), filters=2, dtype=check.dtype)
     check.each(
@@ -157,7 +166,7 @@ def test_empty_batch(check):
 
 
 @clause("no-input-channels", dtypes=FLOATS)
-def test_no_input_channels(check):
+def test_no_input_channels(check: Check) -> None:
     """An empty sum is zero (plus the bias), in every output channel."""
     base = Case("conv2d", (1, 3, 4, 0), (2, 2), filters=2, dtype=check.dtype)
     check.each([base, base.but(padding="SAME"), base.but(x=(2, 5, 4, 0), strides=(2, 1))])
@@ -166,20 +175,20 @@ def test_no_input_channels(check):
 
 
 @clause("conv2d-dtype-preserved", dtypes=FLOATS)
-def test_conv2d_dtype_preserved(check):
+def test_conv2d_dtype_preserved(check: Check) -> None:
     """The result has the dtype of the operands, and is a NumPy array."""
     check(convolutions(check.dtype, recipes=("integers", "real")), share=0.5)
 
 
 @clause("conv2d-nan", dtypes=FLOATS)
-def test_conv2d_nan(check):
+def test_conv2d_nan(check: Check) -> None:
     """A NaN reaches exactly the outputs that read it."""
     check(convolutions(check.dtype, recipes=("nan-in-x",), wide=(None, "h", "w", "cin")))
     check(convolutions(check.dtype, recipes=("nan-in-w",), paddings=("VALID",), wide=(None, "cout")), share=0.4)
 
 
 @clause("conv2d-infinity", dtypes=FLOATS)
-def test_conv2d_infinity(check):
+def test_conv2d_infinity(check: Check) -> None:
     """An infinity reaches exactly the outputs that read it, with its sign; times zero it is NaN."""
     check(convolutions(check.dtype, recipes=("inf-in-x", "minus-inf-in-x"), wide=(None, "h", "w", "cin")))
     check(convolutions(check.dtype, recipes=("inf-in-w",), paddings=("VALID",), wide=(None, "cout")), share=0.4)
@@ -192,26 +201,26 @@ def test_conv2d_infinity(check):
 
 
 @clause("conv2d-overflow", dtypes=FLOATS)
-def test_conv2d_overflow(check):
+def test_conv2d_overflow(check: Check) -> None:
     """Sums below the largest finite number stay finite; what rounds beyond it is infinity, not the largest number."""
     check(convolutions(check.dtype, recipes=("large", "overflow"), wide=(None, "cin")), share=0.7)
 
 
 @clause("conv2d-signed-zero", dtypes=("float32",))
-def test_conv2d_signed_zero(check):
+def test_conv2d_signed_zero(check: Check) -> None:
     """The sign of a zero is free; the answer must be a zero."""
     check(convolutions(check.dtype, recipes=("minus-zero",), wide=(None,)), share=0.5)
 
 
 @clause("subnormals-kept", dtypes=FLOATS)
-def test_subnormals_kept(check):
+def test_subnormals_kept(check: Check) -> None:
     """Subnormal inputs and results keep their value."""
     smallest = Case("conv2d", (1, 1, 2, 1), (1, 1), filters=1, dtype=check.dtype, recipe="subnormal")
     check(convolutions(check.dtype, recipes=("subnormal",), wide=(None,)), also=[smallest], flush=False, share=0.5)
 
 
 #: One infinite weight, so that an output is finite, infinite or NaN by where that tap falls.
-_OVER_PADDING = {
+_OVER_PADDING: dict[str, Any] = {
     "recipes": ("inf-in-w",),
     "paddings": ("SAME", None),
     "where": pads_something,
@@ -220,12 +229,13 @@ _OVER_PADDING = {
 
 
 @clause("padding-under-nonfinite-weight", dtypes=("all",))
-def test_padding_under_nonfinite_weight(check):
+def test_padding_under_nonfinite_weight(check: Check) -> None:
     """Which of the two readings is taken: absent, or zero times the weight."""
-    seen = set()
+    seen: set[str] = set()
 
-    def either(ask, case):
+    def either(ask: Ask, case: Case) -> str | None:
         seen.update(_readings(ask, case))
+        return None
 
     for dtype in FLOATS:
         check.holds(convolutions(dtype, **_OVER_PADDING), either, share=0.25)
@@ -233,11 +243,11 @@ def test_padding_under_nonfinite_weight(check):
 
 
 @clause("consistency-of-padding-taps", dtypes=("all",))
-def test_consistency_of_padding_taps(check):
+def test_consistency_of_padding_taps(check: Check) -> None:
     """The same reading for every shape, dtype and output element."""
-    first = []
+    first: list[tuple[set[str], Case]] = []
 
-    def as_before(ask, case):
+    def as_before(ask: Ask, case: Case) -> str | None:
         if not check.direct:  # a declared transform mixes the NaN of one output into others
             ask(case, arrays(case))
             return None
@@ -258,7 +268,7 @@ def test_consistency_of_padding_taps(check):
         check.holds(convolutions(dtype, **_OVER_PADDING), as_before, share=0.5, also=small)
 
 
-def _readings(ask, case):
+def _readings(ask: Ask, case: Case) -> set[str]:
     """What the outputs whose infinite tap falls on padding show."""
     data = arrays(case)
     y = ask(case, data)["y"].astype(np.float64)

@@ -1,5 +1,7 @@
 """Geometry: output sizes, padding and its sides (spec/geometry.md), read back through exact data."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from convspec.harness.cases.case import Case
@@ -14,15 +16,19 @@ from convspec.harness.cases.strategies import (
     pools,
     total_padding,
 )
+from convspec.harness.check import Check
 
 clause = pytest.mark.clause
 IMPULSES = ("impulse-x", "impulse-w")
 
 
 @clause("layout-nhwc-hwio", dtypes=FLOATS)
-def test_layout_nhwc_hwio(check):
+def test_layout_nhwc_hwio(check: Check) -> None:
     """Sizes that all differ: a swapped axis changes the shape or moves the impulse."""
-    distinct = lambda c: len({*c.x, *c.kernel, c.filters}) == 7  # noqa: E731 - a condition, named
+
+    def distinct(c: Case) -> bool:
+        return len({*c.x, *c.kernel, c.filters}) == 7
+
     check.each(
         Case("conv2d", (2, h, 5, 3), (1, 4), filters=6, dtype=check.dtype, recipe=r, seed=h)
         for h in (7, 8, 9)
@@ -32,28 +38,31 @@ def test_layout_nhwc_hwio(check):
 
 
 @clause("valid-output-size", dtypes=FLOATS)
-def test_valid_output_size(check):
+def test_valid_output_size(check: Check) -> None:
     """floor((n - k) / s) + 1, and no padding at all."""
     check(convolutions(check.dtype, paddings=("VALID",), recipes=IMPULSES))
     check(pools(check.dtype, paddings=("VALID",)), share=0.5)
 
 
 @clause("same-output-size", dtypes=FLOATS)
-def test_same_output_size(check):
+def test_same_output_size(check: Check) -> None:
     """ceil(n / s), whatever the kernel."""
     check(convolutions(check.dtype, paddings=("SAME",), strides=STRIDES[1:]))
     check(pools(check.dtype, paddings=("SAME",), strides=STRIDES[1:]), share=0.5)
 
 
 @clause("same-total-padding", dtypes=FLOATS)
-def test_same_total_padding(check):
+def test_same_total_padding(check: Check) -> None:
     """The padding that the last window needs, and not the kernel's own k - 1."""
-    differs = lambda c: total_padding(c) != tuple(k - 1 for k in c.kernel)  # noqa: E731
+
+    def differs(c: Case) -> bool:
+        return total_padding(c) != tuple(k - 1 for k in c.kernel)
+
     check(convolutions(check.dtype, paddings=("SAME",), strides=STRIDES[1:], recipes=IMPULSES, where=differs))
 
 
 @clause("same-odd-pixel-last", dtypes=FLOATS)
-def test_same_odd_pixel_last(check):
+def test_same_odd_pixel_last(check: Check) -> None:
     """An odd total: one pixel more after the last element, for convolution and for pooling."""
     check(
         convolutions(check.dtype, paddings=("SAME",), recipes=IMPULSES, where=pads_odd),
@@ -63,43 +72,49 @@ def test_same_odd_pixel_last(check):
 
 
 @clause("same-minimal-padding", dtypes=FLOATS)
-def test_same_minimal_padding(check):
+def test_same_minimal_padding(check: Check) -> None:
     """Where the stride is the larger, nothing is padded that no window needs."""
-    wide = lambda c: any(s > k for s, k in zip(c.strides, c.kernel, strict=True))  # noqa: E731
+
+    def wide(c: Case) -> bool:
+        return any(s > k for s, k in zip(c.strides, c.kernel, strict=True))
+
     kernels = ((1, 1), (1, 2), (2, 1), (2, 2), (3, 3))
     check(convolutions(check.dtype, paddings=("SAME",), kernels=kernels, strides=STRIDES[1:], where=wide))
     check(pools(check.dtype, paddings=("SAME",), kernels=kernels, strides=STRIDES[1:], where=wide), share=0.5)
 
 
 @clause("same-stride-one-keeps-size", dtypes=FLOATS)
-def test_same_stride_one_keeps_size(check):
+def test_same_stride_one_keeps_size(check: Check) -> None:
     """Even kernels included."""
     check(convolutions(check.dtype, paddings=("SAME",), strides=UNIT))
     check(pools(check.dtype, paddings=("SAME",), strides=UNIT), share=0.5)
 
 
 @clause("effective-kernel", dtypes=FLOATS)
-def test_effective_kernel(check):
+def test_effective_kernel(check: Check) -> None:
     """A dilated kernel reaches (k - 1) d + 1 pixels."""
     check(convolutions(check.dtype, paddings=("VALID",), dilations=DILATIONS, recipes=IMPULSES))
 
 
 @clause("same-with-dilation", dtypes=FLOATS)
-def test_same_with_dilation(check):
+def test_same_with_dilation(check: Check) -> None:
     """SAME pads for the effective kernel; stride and dilation together included."""
     check(convolutions(check.dtype, paddings=("SAME",), dilations=DILATIONS, where=pads_something))
 
 
 @clause("explicit-padding", dtypes=FLOATS)
-def test_explicit_padding(check):
+def test_explicit_padding(check: Check) -> None:
     """Each side as given, none like another."""
-    asymmetric = lambda c: len({*c.padding[0], *c.padding[1]}) > 2  # noqa: E731
+
+    def asymmetric(c: Case) -> bool:
+        return len({*c.padding[0], *c.padding[1]}) > 2
+
     check(convolutions(check.dtype, paddings=(None,), where=asymmetric))
     check(convolutions(check.dtype, paddings=(None,), dilations=DILATIONS), share=0.5)
 
 
 @clause("size-formula", dtypes=FLOATS)
-def test_size_formula(check):
+def test_size_formula(check: Check) -> None:
     """floor((n - k + before + after) / s) + 1: the p of a formula with 2p is per side."""
     symmetric = (((1, 1), (2, 2)), ((2, 2), (1, 1)), ((0, 0), (3, 3)), ((2, 2), (2, 2)))
     kernels = ((3, 3), (5, 5), (3, 5), (4, 4))
@@ -107,7 +122,7 @@ def test_size_formula(check):
 
 
 @clause("same-lower", dtypes=("float32",))
-def test_same_lower(check):
+def test_same_lower(check: Check) -> None:
     """Where it is accepted, the odd pixel goes first."""
     check(
         convolutions(check.dtype, paddings=("SAME_LOWER",), recipes=IMPULSES, where=pads_odd),
@@ -117,24 +132,30 @@ def test_same_lower(check):
 
 
 @clause("per-axis-attributes", dtypes=FLOATS)
-def test_per_axis_attributes(check):
+def test_per_axis_attributes(check: Check) -> None:
     """Strides and kernels that differ between height and width."""
-    differs = lambda c: c.strides[0] != c.strides[1] and c.kernel[0] != c.kernel[1]  # noqa: E731
+
+    def differs(c: Case) -> bool:
+        return c.strides[0] != c.strides[1] and c.kernel[0] != c.kernel[1]
+
     check(convolutions(check.dtype, where=differs))
     check(pools(check.dtype, where=differs), share=0.5)
 
 
 @clause("stride-skips-pixels", dtypes=FLOATS)
-def test_stride_skips_pixels(check):
+def test_stride_skips_pixels(check: Check) -> None:
     """A stride beyond the kernel reads the pixels in between never."""
-    skips = lambda c: all(s > k for s, k in zip(c.strides, c.kernel, strict=True))  # noqa: E731
+
+    def skips(c: Case) -> bool:
+        return all(s > k for s, k in zip(c.strides, c.kernel, strict=True))
+
     kernels = ((1, 1), (2, 1), (1, 2), (2, 2))
     strides = ((2, 3), (3, 2), (3, 3), (4, 3), (5, 7))
     check(convolutions(check.dtype, paddings=("VALID",), kernels=kernels, strides=strides, where=skips))
     check(pools(check.dtype, paddings=("VALID",), kernels=kernels[1:], strides=strides, where=skips), share=0.5)
 
 
-def _too_large(op, dtype):
+def _too_large(op: str, dtype: str) -> Iterator[Case]:
     """Kernels that do not fit their input, smallest first: nothing to compute, so an empty output."""
     for kernel, size in (((3, 3), (2, 2)), ((2, 1), (1, 3)), ((1, 3), (4, 2)), ((5, 5), (1, 1)), ((3, 2), (2, 1))):
         for strides in ((1, 1), (2, 3)):
@@ -151,7 +172,7 @@ def _too_large(op, dtype):
 
 
 @clause("conv2d-empty-output", dtypes=FLOATS)
-def test_conv2d_empty_output(check):
+def test_conv2d_empty_output(check: Check) -> None:
     """VALID with the kernel larger than the input gives size 0, or a clear refusal."""
     check.each(_too_large("conv2d", check.dtype), may_refuse=True)
     dilated = Case("conv2d", (1, 3, 4, 1), (2, 2), 1, dilations=(3, 1), dtype=check.dtype)
@@ -159,6 +180,6 @@ def test_conv2d_empty_output(check):
 
 
 @clause("max-pool-empty-output", dtypes=FLOATS)
-def test_max_pool_empty_output(check):
+def test_max_pool_empty_output(check: Check) -> None:
     """The same for pooling."""
     check.each(_too_large("max_pool", check.dtype), may_refuse=True)

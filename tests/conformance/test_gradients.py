@@ -1,44 +1,49 @@
 """Gradients: adjoints of the convolution, and where pooling sends its gradient (spec/gradients.md)."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, STRIDES, UNIT, convolutions, pads_odd, pads_something, pools
+from convspec.harness.check import Array, Check
+from convspec.harness.judge import Ask
 
 clause = pytest.mark.clause
 EXACT = ("integers", "impulse-x", "impulse-w")
 
 
-def gradients(check, **options):
+def gradients(check: Check, **options: Any) -> st.SearchStrategy[Case]:
     """Convolutions to be pulled back."""
     return convolutions(check.dtype, op="conv2d_vjp", **({"recipes": EXACT} | options))
 
 
-def pool_gradients(check, **options):
+def pool_gradients(check: Check, **options: Any) -> st.SearchStrategy[Case]:
     """Max pools to be pulled back."""
     return pools(check.dtype, op="max_pool_vjp", **({"recipes": ("distinct", "negative")} | options))
 
 
 @clause("conv2d-input-gradient", dtypes=FLOATS)
-def test_conv2d_input_gradient(check):
+def test_conv2d_input_gradient(check: Check) -> None:
     """Each dy goes back along every tap that its output read."""
     check(gradients(check), only=("dx",))
 
 
 @clause("conv2d-filter-gradient", dtypes=FLOATS)
-def test_conv2d_filter_gradient(check):
+def test_conv2d_filter_gradient(check: Check) -> None:
     """Each weight gathers dy times the pixel it met, over all positions and images."""
     check(gradients(check), only=("dw",))
 
 
 @clause("conv2d-gradient-adjoint", dtypes=("float32", "float64"))
-def test_conv2d_gradient_adjoint(check):
+def test_conv2d_gradient_adjoint(check: Check) -> None:
     """<dy, conv(x, w)> = <dx, x> = <dw, w>, exactly on integers, with the backend's own forward."""
 
-    def one_number_three_ways(ask, case):
+    def one_number_three_ways(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         y = ask(case.but(op="conv2d"), {n: data[n] for n in ("x", "w")})["y"]
         back = ask(case, data)
@@ -54,43 +59,43 @@ def test_conv2d_gradient_adjoint(check):
     check.holds(gradients(check, recipes=("integers",), wide=(None, "h", "w")), one_number_three_ways, share=0.5)
 
 
-def _inner(a, b):
+def _inner(a: Array, b: Array) -> float:
     return float(np.sum(a.astype(np.longdouble) * b.astype(np.longdouble)))
 
 
 @clause("conv2d-gradient-strides", dtypes=FLOATS)
-def test_conv2d_gradient_strides(check):
+def test_conv2d_gradient_strides(check: Check) -> None:
     """Strides, different on each axis."""
     check(gradients(check, strides=STRIDES[1:]))
 
 
 @clause("conv2d-gradient-dilations", dtypes=FLOATS)
-def test_conv2d_gradient_dilations(check):
+def test_conv2d_gradient_dilations(check: Check) -> None:
     """Dilations, different on each axis, strides beside them."""
     check(gradients(check, dilations=DILATIONS))
 
 
 @clause("conv2d-gradient-padding", dtypes=FLOATS)
-def test_conv2d_gradient_padding(check):
+def test_conv2d_gradient_padding(check: Check) -> None:
     """SAME, the odd pixel included: what fell on padding is dropped."""
     check(gradients(check, paddings=("SAME",), where=pads_odd))
 
 
 @clause("conv2d-gradient-explicit-padding", dtypes=FLOATS)
-def test_conv2d_gradient_explicit_padding(check):
+def test_conv2d_gradient_explicit_padding(check: Check) -> None:
     """Each side as given."""
     check(gradients(check, paddings=(None,)))
 
 
 @clause("conv2d-gradient-groups", dtypes=FLOATS)
-def test_conv2d_gradient_groups(check):
+def test_conv2d_gradient_groups(check: Check) -> None:
     """Each group's gradient stays in its group."""
     check(gradients(check, groups=(2, 3, 4)))
     check(gradients(check, depthwise=True, channels=(2, 4)), share=0.4)
 
 
 @clause("conv2d-gradient-unread-pixels", dtypes=FLOATS)
-def test_conv2d_gradient_unread_pixels(check):
+def test_conv2d_gradient_unread_pixels(check: Check) -> None:
     """A pixel that no window reads has a gradient of exactly zero."""
     strides = ((2, 3), (3, 2), (3, 3), (4, 5))
     kernels = ((1, 1), (2, 1), (1, 2), (2, 2), (3, 2))
@@ -98,13 +103,13 @@ def test_conv2d_gradient_unread_pixels(check):
 
 
 @clause("conv2d-gradient-nan", dtypes=FLOATS)
-def test_conv2d_gradient_nan(check):
+def test_conv2d_gradient_nan(check: Check) -> None:
     """A NaN in dy reaches exactly the pixels and weights of its taps."""
     check(gradients(check, recipes=("nan-in-dy",), paddings=("VALID",), wide=(None, "cin")))
 
 
 @clause("conv2d-gradient-empty", dtypes=FLOATS)
-def test_conv2d_gradient_empty(check):
+def test_conv2d_gradient_empty(check: Check) -> None:
     """No image: dw is a sum of nothing, so zero, in its full shape. No output: all gradients are zero."""
     base = Case("conv2d_vjp", (0, 4, 5, 2), (3, 2), filters=3, dtype=check.dtype)
     check.each([base, base.but(padding="SAME", strides=(2, 1))])
@@ -112,7 +117,7 @@ def test_conv2d_gradient_empty(check):
 
 
 @clause("max-pool-gradient-first-maximum", dtypes=FLOATS)
-def test_max_pool_gradient_first_maximum(check):
+def test_max_pool_gradient_first_maximum(check: Check) -> None:
     """Among equal maxima the first in row-major order takes it all."""
     smallest = [Case("max_pool_vjp", (1, 1, 2, 1), (1, 2), dtype=check.dtype, recipe="constant"),
                 Case("max_pool_vjp", (1, 2, 1, 1), (2, 1), dtype=check.dtype, recipe="constant")]  # fmt: skip
@@ -120,35 +125,38 @@ def test_max_pool_gradient_first_maximum(check):
 
 
 @clause("max-pool-gradient-overlaps-add", dtypes=FLOATS)
-def test_max_pool_gradient_overlaps_add(check):
+def test_max_pool_gradient_overlaps_add(check: Check) -> None:
     """A pixel that wins several windows gets the sum."""
-    overlaps = lambda c: all(s < k for s, k in zip(c.strides, c.kernel, strict=True))  # noqa: E731
+
+    def overlaps(c: Case) -> bool:
+        return all(s < k for s, k in zip(c.strides, c.kernel, strict=True))
+
     kernels = ((2, 2), (3, 3), (3, 2), (4, 4), (5, 3))
     check(pool_gradients(check, kernels=kernels, strides=(*UNIT, (2, 1), (1, 2), (2, 2)), where=overlaps))
     check(pool_gradients(check, recipes=("real-pool",), kernels=kernels, strides=UNIT), share=0.5)
 
 
 @clause("max-pool-gradient-padding", dtypes=FLOATS)
-def test_max_pool_gradient_padding(check):
+def test_max_pool_gradient_padding(check: Check) -> None:
     """SAME and explicit pads: nothing goes to padding, nothing is moved."""
     check(pool_gradients(check, paddings=("SAME",), where=pads_something))
     check(pool_gradients(check, paddings=(None,)), share=0.5)
 
 
 @clause("max-pool-gradient-dilation", dtypes=FLOATS)
-def test_max_pool_gradient_dilation(check):
+def test_max_pool_gradient_dilation(check: Check) -> None:
     """A dilated window's gradient goes to the tap that won."""
     check(pool_gradients(check, dilations=DILATIONS))
 
 
 @clause("max-pool-gradient-nan", dtypes=FLOATS)
-def test_max_pool_gradient_nan(check):
+def test_max_pool_gradient_nan(check: Check) -> None:
     """The first NaN of a window takes the gradient."""
     check(pool_gradients(check, recipes=("nan-in-x", "some-nan")))
 
 
 @clause("max-pool-gradient-no-valid-tap", dtypes=FLOATS)
-def test_max_pool_gradient_no_valid_tap(check):
+def test_max_pool_gradient_no_valid_tap(check: Check) -> None:
     """A window without an element sends its gradient nowhere."""
     base = Case(
         "max_pool_vjp", (1, 1, 2, 1), (2, 1), padding="SAME", dilations=(2, 1), dtype=check.dtype, recipe="distinct"
@@ -163,7 +171,7 @@ def test_max_pool_gradient_no_valid_tap(check):
 
 
 @clause("max-pool-gradient-empty", dtypes=FLOATS)
-def test_max_pool_gradient_empty(check):
+def test_max_pool_gradient_empty(check: Check) -> None:
     """No image, no gradient; no output, a gradient of zeros."""
     base = Case("max_pool_vjp", (0, 4, 5, 2), (2, 2), strides=(2, 2), dtype=check.dtype, recipe="distinct")
     check.each([base, base.but(padding="SAME")])
@@ -171,7 +179,7 @@ def test_max_pool_gradient_empty(check):
 
 
 @clause("gradient-type-and-shape", dtypes=FLOATS)
-def test_gradient_type_and_shape(check):
+def test_gradient_type_and_shape(check: Check) -> None:
     """dx like x, dw like w: shape and dtype."""
     check(gradients(check), share=0.3)
     check(pool_gradients(check), share=0.3)

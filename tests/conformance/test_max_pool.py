@@ -7,32 +7,33 @@ from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS, INTEGERS
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, convolutions, pads_something, pools
-from convspec.harness.judge import same_bits
+from convspec.harness.check import Check
+from convspec.harness.judge import Ask, same_bits
 
 clause = pytest.mark.clause
 
 
 @clause("max-pool-maximum", dtypes=FLOATS)
-def test_max_pool_maximum(check):
+def test_max_pool_maximum(check: Check) -> None:
     """The largest value of each window, over all sizes that kernels like to treat apart."""
     check(pools(check.dtype, recipes=("distinct", "negative", "ties", "real-pool")), share=1.5)
 
 
 @clause("max-pool-padding-never-wins", dtypes=FLOATS)
-def test_max_pool_padding_never_wins(check):
+def test_max_pool_padding_never_wins(check: Check) -> None:
     """All values negative: a padding of zero, or of any finite number, would show."""
     check(pools(check.dtype, paddings=("SAME",), recipes=("negative",), where=pads_something))
 
 
 @clause("max-pool-all-minus-infinity", dtypes=FLOATS)
-def test_max_pool_all_minus_infinity(check):
+def test_max_pool_all_minus_infinity(check: Check) -> None:
     """A window of minus infinities has the maximum minus infinity."""
     smallest = Case("max_pool", (1, 1, 2, 1), (1, 2), dtype=check.dtype, recipe="all-minus-inf")
     check(pools(check.dtype, recipes=("all-minus-inf",)), also=[smallest], share=0.5)
 
 
 @clause("max-pool-no-valid-tap", dtypes=FLOATS)
-def test_max_pool_no_valid_tap(check):
+def test_max_pool_no_valid_tap(check: Check) -> None:
     """A window without a single element has the identity of the maximum."""
     base = Case(
         "max_pool", (1, 1, 2, 1), (2, 1), padding="SAME", dilations=(2, 1), dtype=check.dtype, recipe="distinct"
@@ -47,74 +48,80 @@ def test_max_pool_no_valid_tap(check):
 
 
 @clause("max-pool-type-unchanged", dtypes=(*FLOATS, *INTEGERS))
-def test_max_pool_type_unchanged(check):
+def test_max_pool_type_unchanged(check: Check) -> None:
     """Four axes in, four axes out, of the same dtype."""
     check(pools(check.dtype, recipes=("distinct", "ties")), share=0.4)
 
 
 @clause("max-pool-nan", dtypes=FLOATS)
-def test_max_pool_nan(check):
+def test_max_pool_nan(check: Check) -> None:
     """A NaN in the window is the maximum."""
     smallest = [Case("max_pool", (1, 1, 3, 1), (1, 2), dtype=check.dtype, recipe="nan-in-x", seed=s) for s in range(4)]
     check(pools(check.dtype, recipes=("nan-in-x", "some-nan")), also=smallest)
 
 
 @clause("max-pool-infinity", dtypes=FLOATS)
-def test_max_pool_infinity(check):
+def test_max_pool_infinity(check: Check) -> None:
     """Plus infinity wins, minus infinity loses to every number."""
     check(pools(check.dtype, recipes=("some-inf", "inf-in-x", "minus-inf-in-x")), share=0.5)
 
 
 @clause("max-pool-signed-zero", dtypes=("float32",))
-def test_max_pool_signed_zero(check):
+def test_max_pool_signed_zero(check: Check) -> None:
     """Minus zero equals zero: which of them comes back is free."""
     check(pools(check.dtype, recipes=("signed-zeros",)), share=0.5)
 
 
 @clause("max-pool-subnormals", dtypes=FLOATS)
-def test_max_pool_subnormals(check):
+def test_max_pool_subnormals(check: Check) -> None:
     """Subnormal maxima come back as they are."""
     check(pools(check.dtype, recipes=("subnormal-pool",)), flush=False, share=0.5)
 
 
 @clause("max-pool-overlapping-windows", dtypes=FLOATS)
-def test_max_pool_overlapping_windows(check):
+def test_max_pool_overlapping_windows(check: Check) -> None:
     """Windows that share pixels each see them."""
-    overlaps = lambda c: any(s < k for s, k in zip(c.strides, c.kernel, strict=True))  # noqa: E731
+
+    def overlaps(c: Case) -> bool:
+        return any(s < k for s, k in zip(c.strides, c.kernel, strict=True))
+
     check(pools(check.dtype, recipes=("distinct",), where=overlaps))
 
 
 @clause("max-pool-window-larger-than-input", dtypes=FLOATS)
-def test_max_pool_window_larger_than_input(check):
+def test_max_pool_window_larger_than_input(check: Check) -> None:
     """Under SAME a window may be larger than the image."""
-    larger = lambda c: any(k > n for k, n in zip(c.kernel, c.x[1:3], strict=True))  # noqa: E731
+
+    def larger(c: Case) -> bool:
+        return any(k > n for k, n in zip(c.kernel, c.x[1:3], strict=True))
+
     kernels = ((3, 3), (5, 4), (4, 7), (7, 2), (9, 9))
     check(pools(check.dtype, paddings=("SAME",), kernels=kernels, wide=(None,), where=larger))
 
 
 @clause("max-pool-integers", dtypes=INTEGERS)
-def test_max_pool_integers(check):
+def test_max_pool_integers(check: Check) -> None:
     """Integers of the whole range, neighbours included that a float could not tell apart."""
     check(pools(check.dtype, recipes=("distinct", "negative", "ties")))
 
 
 @clause("max-pool-dilation", dtypes=FLOATS)
-def test_max_pool_dilation(check):
+def test_max_pool_dilation(check: Check) -> None:
     """A dilated window skips pixels."""
     check(pools(check.dtype, dilations=DILATIONS, recipes=("distinct", "negative")))
 
 
 @clause("max-pool-explicit-padding", dtypes=FLOATS)
-def test_max_pool_explicit_padding(check):
+def test_max_pool_explicit_padding(check: Check) -> None:
     """Each side as given; padding never wins."""
     check(pools(check.dtype, paddings=(None,), recipes=("distinct", "negative")))
 
 
 @clause("max-pool-channels-independent", dtypes=FLOATS)
-def test_max_pool_channels_independent(check):
+def test_max_pool_channels_independent(check: Check) -> None:
     """Another channel's values change nothing."""
 
-    def one_channel_alone(ask, case):
+    def one_channel_alone(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         together = ask(case, data)["y"]
         for channel in range(case.x[3]):
@@ -132,23 +139,23 @@ def test_max_pool_channels_independent(check):
 
 
 @clause("max-pool-empty-batch", dtypes=FLOATS)
-def test_max_pool_empty_batch(check):
+def test_max_pool_empty_batch(check: Check) -> None:
     """No image in, none out."""
     base = Case("max_pool", (0, 5, 6, 2), (2, 2), strides=(2, 2), dtype=check.dtype, recipe="distinct")
     check.each([base, base.but(padding="SAME"), base.but(kernel=(3, 3), strides=(1, 2))])
 
 
 @clause("max-pool-argmax-first", dtypes=FLOATS)
-def test_max_pool_argmax_first(check):
+def test_max_pool_argmax_first(check: Check) -> None:
     """The argmax is the first maximum in row-major order."""
     check(pools(check.dtype, op="max_pool_with_argmax", recipes=("ties", "constant", "distinct")))
 
 
 @clause("convolution-activation-pooling", dtypes=("float32",))
-def test_convolution_activation_pooling(check):
+def test_convolution_activation_pooling(check: Check) -> None:
     """Convolution, ReLU, pooling: the backend's two operations chained, on integers, to the bit."""
 
-    def chained(ask, case):
+    def chained(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         hidden = np.maximum(check.whole(ask(case, data)["y"]), 0).astype(case.dtype)
         pool = Case("max_pool", hidden.shape, (2, 2), strides=(2, 2), padding="SAME", dtype=case.dtype)

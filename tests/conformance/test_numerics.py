@@ -9,33 +9,34 @@ from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, convolutions
 from convspec.harness.cases.sweeps import large_sums, tails
-from convspec.harness.judge import same_bits
+from convspec.harness.check import Check
+from convspec.harness.judge import Ask, Judge, same_bits
 
 clause = pytest.mark.clause
 NARROW = ("float16", "bfloat16")
 
 
 @clause("exact-on-lattice", dtypes=FLOATS)
-def test_exact_on_lattice(check):
+def test_exact_on_lattice(check: Check) -> None:
     """Integers whose sums the accumulator holds: every order of summation gives the same bits."""
     check(convolutions(check.dtype, recipes=("integers", "powers", "odd", "odd-w", "cancel")))
     check(convolutions(check.dtype, dilations=DILATIONS, groups=(1, 2), recipes=("integers", "odd")), share=0.4)
 
 
 @clause("error-bound", dtypes=FLOATS)
-def test_error_bound(check):
+def test_error_bound(check: Check) -> None:
     """Real data: within the rounding error of any order of summation, element by element."""
     check(convolutions(check.dtype, recipes=("real", "positive", "wide")), share=2)
 
 
 @clause("error-bound-gradients", dtypes=FLOATS)
-def test_error_bound_gradients(check):
+def test_error_bound_gradients(check: Check) -> None:
     """The same for both gradients."""
     check(convolutions(check.dtype, op="conv2d_vjp", recipes=("real", "positive", "wide")), share=2)
 
 
 @clause("full-precision-inputs", dtypes=FLOATS)
-def test_full_precision_inputs(check):
+def test_full_precision_inputs(check: Check) -> None:
     """No operand is rounded to TF32, bfloat16 or anything else before it is multiplied."""
     wide = (None, "cin", "cout", "kernel")
     check(convolutions(check.dtype, recipes=("odd", "odd-w"), wide=wide))
@@ -44,7 +45,7 @@ def test_full_precision_inputs(check):
 
 
 @clause("accumulate-at-least-float32", dtypes=NARROW)
-def test_accumulate_at_least_float32(check):
+def test_accumulate_at_least_float32(check: Check) -> None:
     """float16 and bfloat16 sums are kept in float32 or wider, and rounded once."""
     check.each(large_sums("conv2d", check.dtype, check.level, ("odd", "cancel", "real")), contract=_wider(check))
     check(
@@ -53,7 +54,7 @@ def test_accumulate_at_least_float32(check):
 
 
 @clause("accumulate-gradients-at-least-float32", dtypes=NARROW)
-def test_accumulate_gradients_at_least_float32(check):
+def test_accumulate_gradients_at_least_float32(check: Check) -> None:
     """The same for both gradients."""
     check.each(large_sums("conv2d_vjp", check.dtype, check.level, ("odd", "odd-dy", "real")), contract=_wider(check))
     check(
@@ -63,7 +64,7 @@ def test_accumulate_gradients_at_least_float32(check):
     )
 
 
-def _wider(check):
+def _wider(check: Check) -> Contract:
     """The declared contract, but for an accumulator narrower than float32: that is what these clauses forbid."""
     declared = check.judge.contract
     accumulate = declared.accumulate if declared.accumulate in ("float32", "float64") else None
@@ -71,28 +72,28 @@ def _wider(check):
 
 
 @clause("no-tap-lost", dtypes=FLOATS)
-def test_no_tap_lost(check):
+def test_no_tap_lost(check: Check) -> None:
     """Each tap carries a bit of its own: the answer lists the taps that were read."""
     check(convolutions(check.dtype, recipes=("powers",), dilations=((1, 1), (2, 1), (1, 3)), groups=(1, 1, 2)))
 
 
 @clause("large-sums", dtypes=FLOATS)
-def test_large_sums(check):
+def test_large_sums(check: Check) -> None:
     """Up to 4608 products in one sum: exact data and real data."""
     check.each(large_sums("conv2d", check.dtype, check.level, ("integers", "odd", "real", "positive")))
 
 
 @clause("tail-sizes", dtypes=FLOATS)
-def test_tail_sizes(check):
+def test_tail_sizes(check: Check) -> None:
     """Every size from 1 and off by one around 8, 16, 32, 64, one axis at a time."""
     check.each(tails(check.dtype, check.level))
 
 
 @clause("deterministic", dtypes=FLOATS)
-def test_deterministic(check):
+def test_deterministic(check: Check) -> None:
     """The same call gives the same bits, however often and with whatever memory it finds."""
 
-    def same_again(ask, case):
+    def same_again(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         first = ask(case, data)
         for _ in range(2):
@@ -107,10 +108,10 @@ def test_deterministic(check):
 
 
 @clause("batch-invariance", dtypes=FLOATS)
-def test_batch_invariance(check):
+def test_batch_invariance(check: Check) -> None:
     """SHOULD: an image gives the same bits alone and in a batch."""
 
-    def alone_as_together(ask, case):
+    def alone_as_together(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         together = ask(case, data)["y"]
         for item in range(case.x[0]):
@@ -128,10 +129,10 @@ def test_batch_invariance(check):
 
 
 @clause("thread-invariance", dtypes=("float32",))
-def test_thread_invariance(check, single_threaded):
+def test_thread_invariance(check: Check, single_threaded: Judge) -> None:
     """SHOULD: one thread gives the same bits as many."""
 
-    def one_as_many(ask, case):
+    def one_as_many(ask: Ask, case: Case) -> str | None:
         data = arrays(case)
         many = ask(case, data)
         one, _ = single_threaded.results(case, data, check.question())

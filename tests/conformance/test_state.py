@@ -5,15 +5,16 @@ import pytest
 
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
-from convspec.harness.cases.recipes import arrays
+from convspec.harness.cases.recipes import Data, arrays
 from convspec.harness.cases.strategies import LAYOUTS, convolutions, pools
-from convspec.harness.judge import same_bits
+from convspec.harness.check import Array, Check
+from convspec.harness.judge import Ask, same_bits
 
 clause = pytest.mark.clause
 
 
 @clause("inputs-unchanged", dtypes=FLOATS)
-def test_inputs_unchanged(check):
+def test_inputs_unchanged(check: Check) -> None:
     """The worker compares every operand before and after each call, to the bit."""
     check(convolutions(check.dtype, layouts=("C", "offset"), recipes=("integers",)), share=0.4)
     check(convolutions(check.dtype, op="conv2d_vjp", layouts=("C", "offset"), recipes=("integers",)), share=0.4)
@@ -22,7 +23,7 @@ def test_inputs_unchanged(check):
 
 
 @clause("memory-layouts", dtypes=FLOATS)
-def test_memory_layouts(check):
+def test_memory_layouts(check: Check) -> None:
     """Views, Fortran order, negative strides, broadcast axes, read-only memory: the same values, the same answer."""
     exact = ("integers", "impulse-x")
     check(convolutions(check.dtype, layouts=LAYOUTS, recipes=exact))
@@ -32,7 +33,7 @@ def test_memory_layouts(check):
 
 
 @clause("result-owns-its-memory", dtypes=FLOATS)
-def test_result_owns_its_memory(check):
+def test_result_owns_its_memory(check: Check) -> None:
     """Even where the result equals the input: 1x1 windows, a filter of one."""
     copies = [
         Case("max_pool", (1, 2, 3, 1), (1, 1), dtype=check.dtype, recipe="distinct"),
@@ -46,10 +47,10 @@ def test_result_owns_its_memory(check):
 
 
 @clause("calls-are-independent", dtypes=FLOATS)
-def test_calls_are_independent(check):
+def test_calls_are_independent(check: Check) -> None:
     """Other data with the same shapes, other shapes in between, the first call again: each answered for itself."""
 
-    def interleaved(ask, case):
+    def interleaved(ask: Ask, case: Case) -> str | None:
         first, second = arrays(case), arrays(case.but(seed=case.seed + 1))
         other = case.but(x=(case.x[0], case.x[1] + 1, case.x[2] + 2, case.x[3]))
         kept = ask(case, first)
@@ -71,7 +72,7 @@ def test_calls_are_independent(check):
 
 
 @clause("calls-are-independent", dtypes=("float32",))
-def test_calls_are_independent__many(check):
+def test_calls_are_independent__many(check: Check) -> None:
     """Many calls in a row: the last is answered like the first."""
     base = Case("conv2d", (1, 4, 5, 2), (3, 2), filters=3, padding="SAME")
     pool = Case("max_pool", (1, 4, 5, 2), (3, 2), padding="SAME", recipe="distinct")
@@ -80,7 +81,7 @@ def test_calls_are_independent__many(check):
     check.each(call.but(seed=seed) for seed in range(rounds) for call in calls)
 
 
-def _differs(check, case, data, results):
+def _differs(check: Check, case: Case, data: Data, results: dict[str, Array]) -> str | None:
     """What is wrong with these results, on exact data."""
     from convspec.harness.oracle.truth import truths
 
