@@ -184,16 +184,16 @@ def odd_dy(case: Case, rng: np.random.Generator) -> Data:
 
 @recipe("cancel")
 def cancel(case: Case, rng: np.random.Generator) -> Data:
-    """Exact. Pairs of channels that cancel, and small ones that stay: what a narrow accumulator would have lost."""
+    """Exact. A large third of the channels, a small one, and the large one back: a narrow accumulator loses the small."""
     data = integers(case, rng)
-    half = case.w[2] // 2
+    third = case.w[2] // 3
     big = 2.0 ** min(FORMATS[case.dtype].precision, FORMATS[ACCUMULATOR[case.dtype]].precision - 12)
     x, w = np.sign(data["x"]), np.sign(data["w"])
     for group in range(case.groups):
         first = group * case.w[2]
-        x[..., first : first + half] *= big
-        x[..., first + half : first + 2 * half] = x[..., first : first + half]
-    w[:, :, half : 2 * half] = -w[:, :, :half]
+        x[..., first : first + third] *= big
+        x[..., first + 2 * third : first + 3 * third] = x[..., first : first + third]
+    w[:, :, 2 * third : 3 * third] = -w[:, :, :third]
     return data | {"x": x, "w": w, "dy": np.sign(data["dy"])}
 
 
