@@ -110,12 +110,13 @@ class Check:
 
     def _list(self, cases: Iterable[Any], evaluate: Callable[[Any], Outcome]) -> None:
         found = Exploration({case: evaluate(case) for case in cases})
+        found.drawn = tuple(found.outcomes.values())
         found.note(_size)
         self._take(found)
 
     def _take(self, found: Exploration) -> None:
         cell = self.cell
-        for outcome in found.outcomes.values():
+        for outcome in found.drawn:
             cell.skipped += outcome.not_asked
             cell.cases += not outcome.not_asked
             cell.refused += bool(outcome.refused)

@@ -81,7 +81,7 @@ def list_backends() -> None:
 
     from convspec.adapters import registry
 
-    console = Console()
+    console = Console(emoji=False)
     with console.status("asking each framework for its devices ..."):
         entries = registry.found()
     table = Table("backend", "version", "devices", title="What `convspec check` can judge here", title_justify="left")
@@ -113,12 +113,12 @@ def spec(slug: str | None) -> None:
 
     from convspec.spec import UnknownClause, clause, clauses
 
-    console = Console()
+    console = Console(emoji=False)
     if slug:
         try:
             console.print(Markdown(clause(slug).text))
         except UnknownClause as error:
-            raise click.UsageError(str(error.args[0])) from None
+            raise click.UsageError(str(error)) from None
         return
     table = Table("clause", "level", "profile", "checked on", title=f"{len(clauses())} clauses", title_justify="left")
     topic = None

@@ -47,6 +47,7 @@ class Exploration:
 
     outcomes: dict[Any, Outcome] = field(default_factory=dict)
     witnesses: dict[str, Finding] = field(default_factory=dict)
+    drawn: tuple[Outcome, ...] = ()  # what counts: how many more a search for a small witness takes is no figure
 
     def note(self, size: Callable[[Any], Any]) -> None:
         """Keep the smallest witness of each cause."""
@@ -83,6 +84,7 @@ def explore(
         return found.outcomes[case]
 
     _run(strategy, judged, budget.examples, start, Phase.generate)
+    found.drawn = tuple(found.outcomes.values())
     causes = {cause(o.finding): o.finding for o in list(found.outcomes.values()) if o.finding}
     for which, finding in causes.items():
         _shrink(strategy, judged, found, which, finding.is_crash, budget, start)

@@ -65,10 +65,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "check" not in metafunc.fixturenames:
         return
     backends = metafunc.config.getoption("backend")
-    if not backends:
-        raise pytest.UsageError(
-            "name a backend to judge, e.g. --backend torch:cpu (`convspec list` shows what is there)"
-        )
     marker = metafunc.definition.get_closest_marker("clause")
     assert marker is not None, f"{metafunc.definition.name} has no clause"
     metafunc.parametrize("backend", backends, indirect=True, scope="session")
@@ -79,11 +75,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep each backend in as few processes as asked: starting a framework costs seconds."""
     chunks = config.getoption("convspec_chunks")
+    if not config.getoption("backend") and any("check" in getattr(item, "fixturenames", ()) for item in items):
+        raise pytest.UsageError("name a backend: --backend torch:cpu, say (`convspec list` shows what is there)")
     for item in items:
         if isinstance(item, pytest.Function) and "check" in item.fixturenames:
             backend = item.callspec.params["backend"]
             chunk = zlib.crc32(item.name.encode()) % chunks
             item.add_marker(pytest.mark.xdist_group(f"{backend}/{chunk}"))
+            marker = item.get_closest_marker("clause")
+            item.extra_keyword_matches.update(marker.args if marker else ())  # `-k same-lower`, as the slug is written
 
 
 # ---- fixtures -----------------------------------------------------------------------------------------------------
@@ -93,6 +93,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def backend(request: pytest.FixtureRequest) -> Generator[Judge]:
     """The judge of the backend that this test is parametrized with, in a process of its own."""
     judge = _judge(request.config, request.param)
+    _ = judge.backend.hello  # starts it: a backend that cannot be had is an error of the set-up
     yield judge
     judge.backend.close()
 
@@ -187,7 +188,7 @@ def pytest_runtest_makereport(
             made.cell.reason = "the check itself broke: " + str(report.longrepr).strip().splitlines()[-1]
         report.convspec_cell = made.cell.to_dict()  # type: ignore[attr-defined]
         report.convspec_backend = _plain(made.judge.backend.hello)  # type: ignore[attr-defined]
-    elif report.when == "setup" and call.excinfo is not None and _is_backend_error(call.excinfo.value):
+    elif call.excinfo is not None and _is_backend_error(call.excinfo.value):
         report.convspec_fatal = str(call.excinfo.value)  # type: ignore[attr-defined]
     elif report.when == "setup" and report.skipped and isinstance(report.longrepr, tuple):
         report.convspec_reason = report.longrepr[2].removeprefix("Skipped: ")  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from convspec.adapters import registry
 from convspec.adapters.backend import BackendError
 
 from .collector import Collector
+from .process.remote import RemoteBackend
 from .report import results as results_file
 from .report import terminal
 
@@ -45,12 +46,14 @@ class Run:
 def run(asked: Run, console: Console | None = None) -> int:
     """Judge, report, and return the exit status."""
     console = console or make_console()
-    errors = Console(stderr=True)
+    errors = Console(stderr=True, emoji=False)
     try:
-        for name in asked.backends:
-            registry.parse(name)
+        _preflight(asked.backends)
     except BackendError as error:
         errors.print(f"convspec: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return COULD_NOT_RUN
+    if asked.expression and (fault := _wrong_expression(asked.expression)):
+        errors.print(f"convspec: -k {asked.expression!r} is no expression: {fault}", style="red", markup=False)
         return COULD_NOT_RUN
     if asked.fuzz:
         console.print(f"seed {asked.seed} (repeat this run with --seed {asked.seed})")
@@ -80,10 +83,34 @@ def run(asked: Run, console: Console | None = None) -> int:
     return BROKEN if results_file.broken_musts(found) else PASSED
 
 
+def _preflight(backends: tuple[str, ...]) -> None:
+    """Refuse before any work what cannot run: unknown names, and code or devices that are not there.
+
+    A built-in on its default device is not started twice for that: it is found out when it starts.
+    """
+    for name in map(registry.parse, backends):
+        if name.kind != "built-in" or name.device not in (None, "cpu"):
+            with RemoteBackend(name.text) as backend:
+                _ = backend.hello
+
+
+def _wrong_expression(expression: str) -> str:
+    """What is wrong with a `-k` expression, asked of pytest's own parser, which is not public; or nothing."""
+    try:
+        from _pytest.mark.expression import Expression
+    except ImportError:
+        return ""
+    try:
+        Expression.compile(expression)
+    except SyntaxError as error:
+        return str(error)
+    return ""
+
+
 def make_console() -> Console:
     """The terminal as it is; where there is none, a width that logs can hold."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=120)
+    console = Console(emoji=False)
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=120, emoji=False)
 
 
 def _nothing(asked: Run, live: Live, status: int, errors: Console) -> int:

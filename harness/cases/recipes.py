@@ -184,7 +184,7 @@ def odd_dy(case: Case, rng: np.random.Generator) -> Data:
 
 @recipe("cancel")
 def cancel(case: Case, rng: np.random.Generator) -> Data:
-    """Exact. A large third of the channels, a small one, and the large one back: a narrow accumulator loses the small."""
+    """Exact. A large third of the channels, a small third, the large third back: narrow sums lose the small."""
     data = integers(case, rng)
     third = case.w[2] // 3
     big = 2.0 ** min(FORMATS[case.dtype].precision, FORMATS[ACCUMULATOR[case.dtype]].precision - 12)

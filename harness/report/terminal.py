@@ -84,7 +84,8 @@ def summed(cells: Cells) -> Text:
         if state == State.FAIL and here[0]["level"] != "MUST":
             sign, style = "~", "yellow"
         whole = len(here) == len(cells)
-        dtypes = "" if whole and state == State.PASS else " ".join(SHORT.get(str(c["dtype"]), str(c["dtype"])) for c in here)
+        names = " ".join(SHORT.get(str(c["dtype"]), str(c["dtype"])) for c in here)
+        dtypes = "" if whole and state == State.PASS else names
         text.append(f"{' ' if text else ''}{sign}{' ' if dtypes else ''}{dtypes}", style=style)
     readings = {c["reading"] for c in cells if c["reading"]}
     return text.append(f" ({'; '.join(sorted(readings))})", style="dim") if readings else text
@@ -147,7 +148,7 @@ def summary(results: dict[str, Any]) -> Group:
 
 def summary_lines(results: dict[str, Any]) -> list[str]:
     """The count as plain lines, for pytest's own terminal."""
-    console = Console(width=140, no_color=True)
+    console = Console(width=140, no_color=True, emoji=False)
     with console.capture() as captured:
         console.print(summary(results))
     return [line for line in captured.get().splitlines() if line.strip()]
