@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
 
 from .verdict import Finding
 
@@ -126,9 +127,28 @@ def _run(
     seed(start)(runner)
     _running.append((strategy, body))
     try:
-        runner()
+        with _no_local_constants():
+            runner()
     finally:
         _running.pop()
+
+
+@contextlib.contextmanager
+def _no_local_constants() -> Iterator[None]:
+    """Hypothesis also draws constants that it finds in the user's own source; what a seed asks must not hang on that.
+
+    There is no public switch. Where a release of Hypothesis keeps them elsewhere, nothing happens.
+    """
+    own = getattr(providers, "_get_local_constants", None)
+    constants = getattr(providers, "Constants", None)
+    if own is None or constants is None:
+        yield
+        return
+    setattr(providers, "_get_local_constants", constants)  # noqa: B010 - mypy knows no such attribute
+    try:
+        yield
+    finally:
+        setattr(providers, "_get_local_constants", own)  # noqa: B010
 
 
 #: The strategy and the body that a runner is at work on; the last is the innermost.

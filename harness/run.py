@@ -48,12 +48,9 @@ def run(asked: Run, console: Console | None = None) -> int:
     console = console or make_console()
     errors = Console(stderr=True, emoji=False)
     try:
-        _preflight(asked.backends)
+        _preflight(asked)
     except BackendError as error:
         errors.print(f"convspec: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
-        return COULD_NOT_RUN
-    if asked.expression and (fault := _wrong_expression(asked.expression)):
-        errors.print(f"convspec: -k {asked.expression!r} is no expression: {fault}", style="red", markup=False)
         return COULD_NOT_RUN
     if asked.fuzz:
         console.print(f"seed {asked.seed} (repeat this run with --seed {asked.seed})")
@@ -83,12 +80,14 @@ def run(asked: Run, console: Console | None = None) -> int:
     return BROKEN if results_file.broken_musts(found) else PASSED
 
 
-def _preflight(backends: tuple[str, ...]) -> None:
+def _preflight(asked: Run) -> None:
     """Refuse before any work what cannot run: unknown names, and code or devices that are not there.
 
     A built-in on its default device is not started twice for that: it is found out when it starts.
     """
-    for name in map(registry.parse, backends):
+    if asked.expression and (fault := _wrong_expression(asked.expression)):
+        raise BackendError(f"-k {asked.expression!r} is no expression: {fault}")
+    for name in map(registry.parse, asked.backends):
         if name.kind != "built-in" or name.device not in (None, "cpu"):
             with RemoteBackend(name.text) as backend:
                 _ = backend.hello
