@@ -26,6 +26,8 @@ from .verdict import Finding
 
 #: Facts that the worker reports of every call, and the clauses they belong to.
 SIDE_EFFECTS = {"inputs-unchanged": "changed input", "result-owns-its-memory": "alias"}
+#: What no caller's `except Exception` would catch.
+NO_EXCEPTIONS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
 OUTPUTS = {
     "conv2d": ("y",),
     "conv2d_vjp": ("dx", "dw"),
@@ -125,7 +127,9 @@ class Judge:
         answer, also = self.asker.ask(asked)
         if answer.status == "missing":
             return Outcome(refused=f"it has no {request.op}", also=also)
-        if answer.status in ("error", "unsupported"):
+        if answer.mutated:
+            also = (*also, self._changed(call.case, answer, asked.text))
+        if answer.status in ("error", "unsupported") and not (answer.error or "").startswith(NO_EXCEPTIONS):
             return Outcome(outputs=1, also=also)
         base = Finding(
             question.clause,
@@ -141,7 +145,9 @@ class Judge:
             said = replace(base, kind="silent", message="An invalid call was answered as if it were valid.", got=got)
             return Outcome(said, also=also)
         got = answer.error or answer.status
-        return Outcome(replace(base, message=_loss(answer), got=got, stderr=answer.stderr), also=also)
+        said = _loss(answer) if answer.status != "error" else "It raised what ends the caller's program."
+        kind = "exit" if answer.status == "error" else answer.status
+        return Outcome(replace(base, kind=kind, message=said, got=got, stderr=answer.stderr), also=also)
 
     # ---- parts ----------------------------------------------------------------------------------------------------
 
@@ -231,13 +237,20 @@ class Judge:
             error=wrong.in_bounds,
         )
 
+    def _changed(self, case: Case, answer: Answer, text: str = "") -> Finding:
+        which = ", ".join(names(case)[i] for i in answer.mutated)
+        found = self.finding(
+            case, "inputs-unchanged", "changed input", f"The call changed {which}.", got=f"{which} written to"
+        )
+        return replace(found, call=text) if text else found
+
     def _side_effects(self, case: Case, answer: Answer) -> Iterable[Finding]:
         order = names(case)
         if answer.mutated:
-            which = ", ".join(order[i] for i in answer.mutated)
-            yield self.finding(
-                case, "inputs-unchanged", "changed input", f"The call changed {which}.", got=f"{which} written to"
-            )
+            yield self._changed(case, answer)
+        if answer.reused:
+            said = "A result of an earlier call changed in this one: its memory was used again."
+            yield self.finding(case, "result-owns-its-memory", "reused memory", said)
         if answer.aliases:
             which = ", ".join(order[i] for i in answer.aliases)
             yield self.finding(

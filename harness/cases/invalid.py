@@ -96,12 +96,21 @@ _add(
     x_rank_2=_array("x", lambda x: x[0, :, :, 0]),
     x_rank_5=_array("x", lambda x: x[None]),
 )
-_add("error-rank", CONV, "w has rank 4", w_rank_3=_array("w", lambda w: w[0]), w_rank_5=_array("w", lambda w: w[None]))
+_add(
+    "error-rank",
+    CONV,
+    "w has rank 4",
+    w_rank_3=_array("w", lambda w: w[0]),
+    w_rank_5=_array("w", lambda w: w[None]),
+    w_rank_2=_array("w", lambda w: w[0, 0]),
+)
 _add(
     "error-channel-mismatch",
     CONV,
     "w has cin / groups input channels",
     one_channel_more=_array("x", lambda x: np.concatenate([x, x[..., :1]], axis=3)),
+    one_channel_less=_array("x", lambda x: x[..., 1:]),
+    filter_of_one_channel=_array("w", lambda w: w[:, :, :1]),
     one_filter_channel_more=_array("w", lambda w: np.concatenate([w, w[:, :, :1]], axis=2)),
 )
 _add(
@@ -150,6 +159,8 @@ _add(
     dy_one_row_more=_array("dy", lambda d: np.concatenate([d, d[:, :1]], axis=1)),
     dy_one_column_less=_array("dy", lambda d: d[:, :, 1:]),
     dy_one_channel_more=_array("dy", lambda d: np.concatenate([d, d[..., :1]], axis=3)),
+    dy_of_one_pixel=_array("dy", lambda d: d[:, :1, :1]),
+    dy_of_one_channel=_array("dy", lambda d: d[..., :1]),
     dy_one_image_more=_array("dy", lambda d: np.concatenate([d, d[:1]], axis=0)),
 )
 

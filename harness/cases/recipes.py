@@ -280,6 +280,20 @@ def infinite_weight_times_zero(case: Case, rng: np.random.Generator) -> Data:
     return data | {"x": np.zeros(case.x)}
 
 
+@recipe("nan-in-w-thin-dy")
+def nan_weight_under_zeros(case: Case, rng: np.random.Generator) -> Data:
+    """A NaN weight and many zeros in dy: zero times NaN is NaN, and is not to be skipped."""
+    data = _with_one(case, rng, "w", np.nan)
+    return data | {"dy": thin(rng, data["dy"], 0.5)}
+
+
+@recipe("nan-in-x-thin-dy")
+def nan_pixel_under_zeros(case: Case, rng: np.random.Generator) -> Data:
+    """The same with a NaN pixel."""
+    data = _with_one(case, rng, "x", np.nan)
+    return data | {"dy": thin(rng, data["dy"], 0.5)}
+
+
 @recipe("minus-zero")
 def minus_zero(case: Case, rng: np.random.Generator) -> Data:
     """Zeros of both signs in x: the sum is a zero of some sign."""

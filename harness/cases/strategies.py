@@ -31,7 +31,7 @@ DILATIONS: tuple[Pair, ...] = ((2, 1), (1, 2), (2, 2), (3, 1), (2, 3), (1, 4))
 LAYOUTS = ("F", "strided", "negative", "offset", "readonly", "broadcast")
 NAMED = ("SAME", "VALID")
 WIDE_KERNELS: tuple[Pair, ...] = ((7, 3), (9, 2), (2, 11), (11, 11))
-WIDE = (None, None, None, "h", "w", "cin", "cout", "batch", "kernel")
+WIDE = (None, None, None, "cube", "h", "w", "cin", "cout", "batch", "kernel")
 
 
 # Made once: building and validating a strategy costs more than drawing from it.
@@ -94,6 +94,10 @@ def convolutions(
     small = _between(*channels)
     cin = draw(_sampled(TAILS) if grown == "cin" else small)
     cout = draw(_sampled(TAILS) if grown == "cout" else small)
+    if grown == "cube":  # as many channels as rows, columns and filters: nothing but the order of axes tells them apart
+        kernel, rate, group = (2, 2), UNIT[0], 1
+        size = (cin + 2, cin + 2)
+        cin = cout = cin + 2
     if depthwise:
         group, cin = cin, 1
     case = Case(

@@ -40,6 +40,32 @@ def tails(dtype: str, level: str) -> Iterator[Case]:
             yield pool.but(x=(1, 12, 11, 2), kernel=(n, n), strides=(2, 3))
 
 
+def beyond_tails(dtype: str) -> Iterator[Case]:
+    """Sizes past the widest tiles, two axes at a time, and outputs by the ten thousand."""
+    base = Case("conv2d", (1, 2, 3, 2), (2, 2), filters=2, padding="SAME", dtype=dtype)
+    for n in (127, 128, 129, 130, 200, 257):
+        yield base.but(x=(1, 2, n, 2))
+        yield base.but(x=(1, n, 3, 1))
+        yield Case("max_pool", (1, 2, n, 2), (1, 2), strides=(1, 2), padding="SAME", dtype=dtype, recipe="distinct")
+        yield Case("conv2d_vjp", (1, 2, n, 1), (2, 2), filters=2, padding="SAME", dtype=dtype)
+    for n in (10, 15, 16, 17, 24, 31, 32, 33, 64, 65):
+        yield base.but(x=(n, 2, 3, 2))
+        yield Case("max_pool", (n, 2, 3, 2), (2, 2), padding="SAME", dtype=dtype, recipe="distinct")
+        yield Case("conv2d_vjp", (n, 2, 3, 1), (2, 2), filters=1, padding="SAME", dtype=dtype)
+        yield Case("max_pool_vjp", (n, 2, 3, 1), (2, 2), padding="SAME", dtype=dtype, recipe="distinct")
+    for cin, cout in ((65, 65), (65, 96), (96, 65), (128, 128), (129, 130), (33, 64), (64, 33), (17, 257), (257, 17)):
+        yield base.but(x=(1, 1, 2, cin), kernel=(1, 1), filters=cout)
+        yield base.but(x=(1, 3, 4, cin), kernel=(3, 3), filters=cout)
+        yield Case("conv2d_vjp", (1, 1, 2, cin), (1, 1), filters=cout, dtype=dtype)
+    yield base.but(x=(1, 101, 103, 1), filters=1)
+    yield base.but(x=(2, 71, 75, 1), filters=2, strides=(1, 1))
+    yield Case("max_pool", (1, 101, 103, 1), (2, 2), padding="SAME", dtype=dtype, recipe="distinct")
+    yield Case("conv2d_vjp", (1, 101, 103, 1), (2, 2), filters=1, padding="SAME", dtype=dtype)
+    for side in (12, 13, 15, 21):
+        yield base.but(x=(1, side + 1, side + 2, 1), kernel=(side, side), filters=1)
+        yield Case("max_pool", (1, side + 1, side + 2, 1), (side, side), padding="SAME", dtype=dtype, recipe="distinct")
+
+
 #: (x, kernel, filters) whose sums have 27 to 4608 products.
 LONG = {
     "quick": (((1, 3, 4, 3), (3, 3), 2), ((1, 3, 4, 64), (3, 3), 2), ((1, 3, 4, 512), (3, 3), 2)),

@@ -84,6 +84,8 @@ class Answer:
         The tail of what was written to stderr (crash, hang), or where an exception was raised (error).
     seconds : float
         Wall time of the method alone.
+    reused : bool
+        Whether a result of an earlier call has changed since: its memory was used again.
 
     Examples
     --------
@@ -99,6 +101,7 @@ class Answer:
     aliases: tuple[int, ...] = ()
     stderr: str = ""
     seconds: float = 0.0
+    reused: bool = False
 
 
 def pack(value: Any) -> Any:
@@ -222,12 +225,14 @@ def answer_from(frame: Frame, serial: int, inputs: int) -> Answer:
     texts = {name: header.get(name) for name in ("error", "what", "stderr")}
     if not all(text is None or isinstance(text, str) for text in texts.values()):
         raise ProtocolError("an answer whose error, what or stderr is not text")
+    if type(reused := header.get("reused", False)) is not bool:
+        raise ProtocolError(f"an answer whose reused is {reused!r:.40}")
     try:
         arrays, what = frame.arrays(), texts["what"]
     except MissingDtypeError:  # the far side has ml_dtypes and this one has not
         arrays, what = (), "ndarray of bfloat16 (unknown here without ml_dtypes)"
     mutated, aliases = (_indices(header.get(name, []), inputs) for name in ("mutated", "aliases"))
-    return Answer(status, arrays, texts["error"], what, mutated, aliases, texts["stderr"] or "", float(seconds))
+    return Answer(status, arrays, texts["error"], what, mutated, aliases, texts["stderr"] or "", float(seconds), reused)
 
 
 def _indices(value: Any, inputs: int) -> tuple[int, ...]:

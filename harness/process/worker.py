@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+from collections import deque
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, NoReturn
@@ -132,7 +133,32 @@ def serve_one(backend: object, request: Request) -> Answer:
     mutated = _mutated(laid)
     arrays, what = results(request.op, result)
     aliases = tuple([n for n, one in enumerate(laid) if any(shares(array, one) for array in arrays)])
-    return Answer("ok", arrays, None, what, mutated, aliases, "", seconds)
+    reused = HANDED_OUT.overwritten()
+    HANDED_OUT.keep(arrays)
+    return Answer("ok", arrays, None, what, mutated, aliases, "", seconds, reused)
+
+
+class HandedOut:
+    """The last results as the backend made them, with copies: a buffer that it uses again changes under its caller."""
+
+    MOST, LARGEST = 4, 1 << 16
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[Array, bytes]] = deque(maxlen=self.MOST)
+
+    def keep(self, arrays: Sequence[Array]) -> None:
+        """Remember these results; large ones are left out, for the copies cost time."""
+        self._kept.extend((array, array.tobytes()) for array in arrays if array.nbytes <= self.LARGEST)
+
+    def overwritten(self) -> bool:
+        """Whether an earlier result has changed since it was returned; it is forgotten then."""
+        changed = [one for one, copy in self._kept if one.tobytes() != copy]
+        if changed:
+            self._kept.clear()
+        return bool(changed)
+
+
+HANDED_OUT = HandedOut()
 
 
 def _mutated(laid: list[Laid]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ import pytest
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
-from convspec.harness.cases.strategies import DILATIONS, UNIT, convolutions, pads_something
+from convspec.harness.cases.strategies import DILATIONS, LAYOUTS, UNIT, convolutions, pads_something, pools
 from convspec.harness.check import Array, Check
 from convspec.harness.judge import Ask, same_bits
 from convspec.harness.oracle.truth import truths
@@ -59,6 +59,8 @@ def test_depthwise(check: Check) -> None:
         return c.groups > 1
 
     check(convolutions(check.dtype, depthwise=True, channels=(2, 5), where=several))
+    both = ((2, 2), (2, 1), (1, 3))
+    check(convolutions(check.dtype, depthwise=True, channels=(2, 4), strides=both, dilations=both), share=0.4)
 
 
 @clause("pointwise-is-matrix-product", dtypes=FLOATS)
@@ -170,6 +172,7 @@ def test_no_input_channels(check: Check) -> None:
     """An empty sum is zero (plus the bias), in every output channel."""
     base = Case("conv2d", (1, 3, 4, 0), (2, 2), filters=2, dtype=check.dtype)
     check.each([base, base.but(padding="SAME"), base.but(x=(2, 5, 4, 0), strides=(2, 1))])
+    check.each([base.but(op="conv2d_vjp"), base.but(op="conv2d_vjp", padding="SAME")])
     if check.judge.backend.hello.get("accepts_bias"):
         check.each([base.but(bias=True)])
 
@@ -226,6 +229,22 @@ _OVER_PADDING: dict[str, Any] = {
     "where": pads_something,
     "wide": (None, "h", "cin"),
 }
+
+
+@clause("attributes-combine", dtypes=FLOATS)
+def test_attributes_combine(check: Check) -> None:
+    """Strides, dilations, groups, paddings and layouts drawn together: each keeps its meaning beside the others."""
+    together: dict[str, Any] = {
+        "dilations": (*UNIT, *DILATIONS),
+        "paddings": ("SAME", "VALID", None),
+        "layouts": ("C", "C", *LAYOUTS),
+    }
+    groups = (1, 1, 2, 3)
+    check(convolutions(check.dtype, groups=groups, recipes=("integers",), **together), share=2)
+    check(convolutions(check.dtype, op="conv2d_vjp", groups=groups, recipes=("integers",), **together))
+    check(convolutions(check.dtype, depthwise=True, channels=(2, 4), recipes=("integers",), **together), share=0.5)
+    check(pools(check.dtype, recipes=("distinct", "negative"), **together))
+    check(pools(check.dtype, op="max_pool_vjp", recipes=("distinct", "ties"), **together))
 
 
 @clause("padding-under-nonfinite-weight", dtypes=("all",))

@@ -34,6 +34,9 @@ def test_layout_nhwc_hwio(check: Check) -> None:
         for h in (7, 8, 9)
         for r in (*IMPULSES, "integers")
     )
+    cube = Case("conv2d", (1, 3, 3, 3), (2, 2), filters=3, dtype=check.dtype, recipe="integers")
+    alike = cube.but(x=(2, 3, 2, 2), kernel=(2, 3), filters=2, padding="SAME")
+    check.each([cube, cube.but(layout="F"), cube.but(x=(1, 4, 4, 4), filters=1), cube.but(kernel=(3, 3)), alike])
     check(convolutions(check.dtype, recipes=(*IMPULSES, "integers"), where=distinct), share=0.3)
 
 

@@ -105,7 +105,9 @@ def test_conv2d_gradient_unread_pixels(check: Check) -> None:
 @clause("conv2d-gradient-nan", dtypes=FLOATS)
 def test_conv2d_gradient_nan(check: Check) -> None:
     """A NaN in dy reaches exactly the pixels and weights of its taps."""
-    check(gradients(check, recipes=("nan-in-dy",), paddings=("VALID",), wide=(None, "cin")))
+    valid = {"paddings": ("VALID",), "wide": (None, "cin")}
+    check(gradients(check, recipes=("nan-in-dy",), **valid))
+    check(gradients(check, recipes=("nan-in-w-thin-dy", "nan-in-x-thin-dy"), **valid), share=0.5)
 
 
 @clause("conv2d-gradient-empty", dtypes=FLOATS)
@@ -180,6 +182,8 @@ def test_max_pool_gradient_empty(check: Check) -> None:
 
 @clause("gradient-type-and-shape", dtypes=FLOATS)
 def test_gradient_type_and_shape(check: Check) -> None:
-    """dx like x, dw like w: shape and dtype."""
+    """dx like x, dw like w: shape and dtype; also where x and w have one shape, and could be taken for each other."""
+    alike = Case("conv2d_vjp", (2, 3, 2, 2), (2, 3), filters=2, padding="SAME", dtype=check.dtype)
+    check.each([alike, alike.but(seed=1), alike.but(x=(2, 2, 3, 3), kernel=(2, 2), filters=3)])
     check(gradients(check), share=0.3)
     check(pool_gradients(check), share=0.3)

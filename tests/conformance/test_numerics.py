@@ -8,7 +8,7 @@ from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, convolutions
-from convspec.harness.cases.sweeps import large_sums, tails
+from convspec.harness.cases.sweeps import beyond_tails, large_sums, tails
 from convspec.harness.check import Check
 from convspec.harness.judge import Ask, Judge, same_bits
 
@@ -87,6 +87,7 @@ def test_large_sums(check: Check) -> None:
 def test_tail_sizes(check: Check) -> None:
     """Every size from 1 and off by one around 8, 16, 32, 64, one axis at a time."""
     check.each(tails(check.dtype, check.level))
+    check.each(beyond_tails(check.dtype))
 
 
 @clause("deterministic", dtypes=FLOATS)
