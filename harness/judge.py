@@ -145,9 +145,9 @@ class Judge:
             said = replace(base, kind="silent", message="An invalid call was answered as if it were valid.", got=got)
             return Outcome(said, also=also)
         got = answer.error or answer.status
-        said = _loss(answer) if answer.status != "error" else "It raised what ends the caller's program."
+        message = _loss(answer) if answer.status != "error" else "It raised what ends the caller's program."
         kind = "exit" if answer.status == "error" else answer.status
-        return Outcome(replace(base, kind=kind, message=said, got=got, stderr=answer.stderr), also=also)
+        return Outcome(replace(base, kind=kind, message=message, got=got, stderr=answer.stderr), also=also)
 
     # ---- parts ----------------------------------------------------------------------------------------------------
 

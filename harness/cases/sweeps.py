@@ -5,7 +5,9 @@ May import this folder only.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from .case import CONVOLUTIONS, Case
 from .strategies import TAILS
@@ -38,6 +40,29 @@ def tails(dtype: str, level: str) -> Iterator[Case]:
             yield base.but(x=(1, 12, 11, 2), kernel=(n, 12 - n), seed=seed)
             yield base.but(x=(1, 12, 11, 2), kernel=(n, n), seed=seed, strides=(2, 1))
             yield pool.but(x=(1, 12, 11, 2), kernel=(n, n), strides=(2, 3))
+
+
+#: Every dtype but float32 takes a part of the grid, another one each.
+PARTS = {"float32": (0, 1), "float64": (0, 3), "float16": (1, 3), "bfloat16": (2, 3)}
+
+
+def grid(dtype: str) -> Iterator[Case]:
+    """Kernels by strides by paddings by sizes, square ones and single pixels too, for all four operations."""
+    kernels = ((1, 1), (2, 2), (3, 3), (1, 3), (4, 4), (3, 2), (5, 5))
+    strides = ((1, 1), (2, 2), (3, 3), (2, 1), (1, 2))
+    sizes = ((1, 1), (2, 2), (4, 4), (5, 3), (6, 7))
+    part, of = PARTS[dtype]
+    every = itertools.product(kernels, strides, ("SAME", "VALID"), sizes)
+    for number, (kernel, stride, padding, size) in enumerate(every):
+        fits = padding == "SAME" or all(k <= n for k, n in zip(kernel, size, strict=True))
+        if number % of != part or not fits:
+            continue
+        plain: dict[str, Any] = {"strides": stride, "padding": padding, "dtype": dtype, "seed": number}
+        turn = (number + number // 10) % 2  # sizes and paddings alternate by themselves
+        op = "conv2d" if turn else "conv2d_vjp"
+        yield Case(op, (1, *size, 2), kernel, filters=2, **plain)
+        op = "max_pool_vjp" if turn else "max_pool"
+        yield Case(op, (1, *size, 2), kernel, recipe="distinct", **plain)
 
 
 def beyond_tails(dtype: str) -> Iterator[Case]:

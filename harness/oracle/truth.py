@@ -142,7 +142,7 @@ def _pool_gradient(case: Case, data: Data, window: geometry.Window) -> Truth:
     def apply(values: Array) -> Array:
         return max_pool.gradient(x, values, window)
 
-    size = np.abs(dy.astype(np.float64))
+    size = np.where(np.isfinite(wide), np.abs(dy.astype(np.float64)), 0.0)
     return Truth("dx", apply(wide), apply(size), apply((size != 0).astype(np.float64)), quantum(dy), products=False)
 
 

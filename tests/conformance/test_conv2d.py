@@ -9,6 +9,7 @@ from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, LAYOUTS, UNIT, convolutions, pads_something, pools
+from convspec.harness.cases.sweeps import grid
 from convspec.harness.check import Array, Check
 from convspec.harness.judge import Ask, same_bits
 from convspec.harness.oracle.truth import truths
@@ -151,6 +152,8 @@ def test_batch_items_independent(check: Check) -> None:
 def test_output_depth(check: Check) -> None:
     """As many channels out as there are filters."""
     check(convolutions(check.dtype, channels=(1, 9), wide=("cout", None)), share=0.7)
+    none = Case("conv2d", (1, 3, 4, 2), (2, 2), filters=0, dtype=check.dtype)
+    check.each([none, none.but(padding="SAME")], may_refuse=True)
 
 
 @clause("empty-batch", dtypes=FLOATS)
@@ -207,6 +210,7 @@ def test_conv2d_infinity(check: Check) -> None:
 def test_conv2d_overflow(check: Check) -> None:
     """Sums below the largest finite number stay finite; what rounds beyond it is infinity, not the largest number."""
     check(convolutions(check.dtype, recipes=("large", "overflow"), wide=(None, "cin")), share=0.7)
+    check(convolutions(check.dtype, recipes=("overshoot",), paddings=("VALID",), wide=(None,)), share=0.5)
 
 
 @clause("conv2d-signed-zero", dtypes=("float32",))
@@ -240,6 +244,7 @@ def test_attributes_combine(check: Check) -> None:
         "layouts": ("C", "C", *LAYOUTS),
     }
     groups = (1, 1, 2, 3)
+    check.each(grid(check.dtype))
     check(convolutions(check.dtype, groups=groups, recipes=("integers",), **together), share=2)
     check(convolutions(check.dtype, op="conv2d_vjp", groups=groups, recipes=("integers",), **together))
     check(convolutions(check.dtype, depthwise=True, channels=(2, 4), recipes=("integers",), **together), share=0.5)

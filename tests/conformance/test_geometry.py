@@ -1,6 +1,7 @@
 """Geometry: output sizes, padding and its sides (spec/geometry.md), read back through exact data."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -127,11 +128,11 @@ def test_size_formula(check: Check) -> None:
 @clause("same-lower", dtypes=("float32",))
 def test_same_lower(check: Check) -> None:
     """Where it is accepted, the odd pixel goes first."""
-    check(
-        convolutions(check.dtype, paddings=("SAME_LOWER",), recipes=IMPULSES, where=pads_odd),
-        may_refuse=True,
-        share=0.5,
-    )
+    lower: dict[str, Any] = {"paddings": ("SAME_LOWER",), "where": pads_odd}
+    check(convolutions(check.dtype, recipes=IMPULSES, **lower), may_refuse=True)
+    check(convolutions(check.dtype, op="conv2d_vjp", recipes=("integers",), **lower), may_refuse=True, share=0.5)
+    check(pools(check.dtype, recipes=("distinct",), **lower), may_refuse=True, share=0.5)
+    check(pools(check.dtype, op="max_pool_vjp", recipes=("distinct",), **lower), may_refuse=True, share=0.5)
 
 
 @clause("per-axis-attributes", dtypes=FLOATS)

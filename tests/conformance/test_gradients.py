@@ -123,7 +123,7 @@ def test_max_pool_gradient_first_maximum(check: Check) -> None:
     """Among equal maxima the first in row-major order takes it all."""
     smallest = [Case("max_pool_vjp", (1, 1, 2, 1), (1, 2), dtype=check.dtype, recipe="constant"),
                 Case("max_pool_vjp", (1, 2, 1, 1), (2, 1), dtype=check.dtype, recipe="constant")]  # fmt: skip
-    check(pool_gradients(check, recipes=("ties", "constant")), also=smallest)
+    check(pool_gradients(check, recipes=("ties", "constant", "near-ties")), also=smallest)
 
 
 @clause("max-pool-gradient-overlaps-add", dtypes=FLOATS)
@@ -155,6 +155,7 @@ def test_max_pool_gradient_dilation(check: Check) -> None:
 def test_max_pool_gradient_nan(check: Check) -> None:
     """The first NaN of a window takes the gradient."""
     check(pool_gradients(check, recipes=("nan-in-x", "some-nan")))
+    check(pool_gradients(check, recipes=("nan-in-dy",)), share=0.5)
 
 
 @clause("max-pool-gradient-no-valid-tap", dtypes=FLOATS)

@@ -16,7 +16,7 @@ clause = pytest.mark.clause
 @clause("max-pool-maximum", dtypes=FLOATS)
 def test_max_pool_maximum(check: Check) -> None:
     """The largest value of each window, over all sizes that kernels like to treat apart."""
-    check(pools(check.dtype, recipes=("distinct", "negative", "ties", "real-pool")), share=1.5)
+    check(pools(check.dtype, recipes=("distinct", "negative", "ties", "near-ties", "real-pool")), share=1.5)
 
 
 @clause("max-pool-padding-never-wins", dtypes=FLOATS)

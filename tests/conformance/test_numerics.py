@@ -1,5 +1,7 @@
 """Numerics: exact on the lattice, within the bound elsewhere, and the same again (spec/numerics.md)."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from convspec.adapters.backend import Contract
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
-from convspec.harness.cases.strategies import DILATIONS, convolutions
+from convspec.harness.cases.strategies import DILATIONS, UNIT, convolutions
 from convspec.harness.cases.sweeps import beyond_tails, large_sums, tails
 from convspec.harness.check import Check
 from convspec.harness.judge import Ask, Judge, same_bits
@@ -26,13 +28,18 @@ def test_exact_on_lattice(check: Check) -> None:
 @clause("error-bound", dtypes=FLOATS)
 def test_error_bound(check: Check) -> None:
     """Real data: within the rounding error of any order of summation, element by element."""
-    check(convolutions(check.dtype, recipes=("real", "positive", "wide")), share=2)
+    check(convolutions(check.dtype, recipes=("real", "positive", "wide", "tiny", "flat-w")), share=2)
+    usual: dict[str, Any] = {"kernels": ((3, 3), (5, 5)), "strides": UNIT, "wide": (None, "cin", "h")}
+    check(convolutions(check.dtype, recipes=("spikes", "wide", "flat-w"), **usual))
+    flat = Case("conv2d", (1, 9, 10, 1), (2, 2), filters=1, dtype=check.dtype, recipe="flat-w")
+    check.each([flat, flat.but(kernel=(3, 3), padding="SAME"), flat.but(op="conv2d_vjp")])
 
 
 @clause("error-bound-gradients", dtypes=FLOATS)
 def test_error_bound_gradients(check: Check) -> None:
     """The same for both gradients."""
-    check(convolutions(check.dtype, op="conv2d_vjp", recipes=("real", "positive", "wide")), share=2)
+    recipes = ("real", "positive", "wide", "tiny", "spikes")
+    check(convolutions(check.dtype, op="conv2d_vjp", recipes=recipes), share=2)
 
 
 @clause("full-precision-inputs", dtypes=FLOATS)

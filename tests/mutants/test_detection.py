@@ -1,0 +1,125 @@
+"""The suite tested by wrong backends: each is caught by the check recorded for it, and no right one is flagged.
+
+`caught.json` holds, for each wrong backend, the clause and dtype whose check catches it first, and the level at which
+it does. After a change to the suite it is written anew, which takes a while; the tests only read it:
+
+    PYTHONPATH=tests:tests/harness python tests/mutants/test_detection.py
+
+`tox run -e zoo` runs this file.
+"""
+
+import importlib
+import inspect
+import json
+import pkgutil
+from pathlib import Path
+
+import pytest
+from local import LocalBackend
+
+import convspec.conformance
+from convspec.harness.check import Check
+from convspec.harness.judge import Judge
+from convspec.harness.levels import LEVELS
+from convspec.harness.process.remote import RemoteBackend
+from convspec.harness.verdict import Cell
+from convspec.spec import clause, clauses
+from mutants import RIGHT, ZOO
+
+HERE = Path(__file__).resolve().parent
+CAUGHT = json.loads((HERE / "caught.json").read_text(encoding="utf-8"))
+#: Those that break no MUST clause, or that no direct comparison can see; each with the reason.
+SPARED = {
+    "FlushesInputs": "keeping subnormals is a SHOULD",
+    "FlushesResults": "keeping subnormals is a SHOULD",
+    "Float16Flushed": "keeping subnormals is a SHOULD",
+    "Float16InputsFlushed": "keeping subnormals is a SHOULD",
+    "PoolFlushes": "keeping subnormals is a SHOULD",
+    "SumsTruncate": "stays within the bound: only statistics over many sums can see it",
+    "DeclaresFloat64Sums": "bit for bit the right backend; only its declaration is wrong",
+}
+pytestmark = pytest.mark.zoo
+
+
+def checks():
+    """Every conformance test that needs one backend only: (slug, dtypes, function), in the order of the modules."""
+    for name in ("geometry", "conv2d", "max_pool", "gradients", "state", "numerics", "errors"):
+        module = importlib.import_module(f"convspec.conformance.test_{name}")
+        for function in list(vars(module).values()):
+            marks = [m for m in getattr(function, "pytestmark", []) if m.name == "clause"]
+            if marks and "single_threaded" not in inspect.signature(function).parameters:
+                yield marks[0].args[0], marks[0].kwargs["dtypes"], function
+
+
+CHECKS = list(checks())
+
+
+def broken(judge, level, slug=None, dtype=None):
+    """The first MUST clause that is found broken, with the check that found it: (clause, check, dtype), or None."""
+    for checked, dtypes, function in CHECKS:
+        for one in dtypes:
+            if slug in (None, checked) and dtype in (None, one):
+                cell = Cell(checked, clause(checked).level, one, "local")
+                function(Check(judge, cell, level=level, seed=20))
+                for finding in cell.findings:
+                    if clause(finding.clause).level == "MUST":
+                        return finding.clause, checked, one, finding
+    return None
+
+
+def test_all_conformance_modules_are_looked_at():
+    found = {m.name.removeprefix("test_") for m in pkgutil.iter_modules(convspec.conformance.__path__)}
+    assert {f.__module__.rpartition("test_")[2] for _, _, f in CHECKS} == found
+    assert {s for s, _, _ in CHECKS} == {c.slug for c in clauses().values() if c.scope == "backend"} - {
+        "thread-invariance"
+    }
+
+
+def test_every_wrong_backend_has_its_entry_or_its_reason():
+    assert set(CAUGHT) | set(SPARED) == set(ZOO)
+    assert not set(CAUGHT) & set(SPARED)
+
+
+@pytest.mark.parametrize("name", sorted(n for n in CAUGHT if not ZOO[n].zoo.fatal))
+def test_wrong_backend_is_caught(name):
+    by = CAUGHT[name]
+    judge = Judge(LocalBackend(ZOO[name](), name), LEVELS[by["level"]].crashes)
+    assert broken(judge, by["level"], by["check"], by["dtype"]), f"{name}: {ZOO[name].zoo.what}"
+
+
+@pytest.mark.parametrize("name", sorted(n for n in CAUGHT if ZOO[n].zoo.fatal))
+def test_wrong_backend_that_dies_or_hangs_is_caught(name, tmp_path):
+    by, cls = CAUGHT[name], ZOO[name]
+    path = tmp_path / "mutant.py"
+    path.write_text(f"import sys\nsys.path.insert(0, {str(HERE.parent)!r})\nfrom {cls.__module__} import {name}\n")
+    with RemoteBackend(f"{path}:{name}", timeout=2.0) as backend:
+        assert broken(Judge(backend, 1), by["level"], by["check"], by["dtype"])
+
+
+@pytest.mark.parametrize("name", sorted(RIGHT))
+def test_right_backend_is_spared(name):
+    judge = Judge(LocalBackend(RIGHT[name](), name), LEVELS["quick"].crashes)
+    found = broken(judge, "quick")
+    assert found is None, found
+
+
+def record():
+    """Judge every wrong backend that has no entry, or whose entry no longer holds, and write `caught.json`."""
+    for name, cls in ZOO.items():
+        if name in SPARED or cls.zoo.fatal:
+            continue
+        by = CAUGHT.get(name)
+        if by and broken(Judge(LocalBackend(cls(), name)), by["level"], by["check"], by["dtype"]):
+            continue
+        CAUGHT.pop(name, None)
+        for level in ("quick", "standard"):
+            if found := broken(Judge(LocalBackend(cls(), name)), level):
+                CAUGHT[name] = {"check": found[1], "dtype": found[2], "level": level}
+                break
+        print(f"{name}: {CAUGHT.get(name, 'NOT CAUGHT')}", flush=True)
+        text = json.dumps(dict(sorted(CAUGHT.items())), indent=1)
+        (HERE / "caught.json").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    record()
