@@ -44,7 +44,8 @@ class Check:
     ) -> None:
         """Draw cases and compare each with the oracle. `also` are judged first: small known witnesses.
 
-        Keywords: `only` (names of results to look at), `may_refuse`, `flush`, `padding_taps`, `contract`.
+        Keywords: `only` (names of results to look at), `may_refuse`, `flush`, `padding_taps`, `nan_may_spread` and
+        `contract`.
         """
         asked = Question(self.cell.clause, **question)
         self._list(also, lambda case: self.judge.against_truth(case, asked))

@@ -54,6 +54,7 @@ class Question:
     may_refuse: bool = False
     flush: bool = True
     padding_taps: str = "absent"
+    nan_may_spread: bool = False
     contract: Contract | None = None
 
 
@@ -219,7 +220,7 @@ class Judge:
 
     def _value(self, case: Case, data: Data, truth: Truth, got: Array, question: Question) -> Finding | None:
         contract = question.contract or self.contract
-        wrong = compare(got, truth, case.dtype, contract, question.flush)
+        wrong = compare(got, truth, case.dtype, contract, flush=question.flush, spread=question.nan_may_spread)
         if wrong is None:
             return None
         again = self.ask(case, data)

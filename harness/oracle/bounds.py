@@ -92,11 +92,12 @@ def _declared(truth: Truth, accumulator: Format, contract: Contract) -> Array:
 
 
 def compare(
-    got: Array, truth: Truth, dtype: str, contract: Contract = DIRECT, flush: bool = True
+    got: Array, truth: Truth, dtype: str, contract: Contract = DIRECT, *, flush: bool = True, spread: bool = False
 ) -> Discrepancy | None:
     """The worst element of `got` outside the allowed range, or None when all is right.
 
-    `flush` lets a result in the subnormal range be zero: whether it is kept is a clause of its own.
+    `flush` lets a result in the subnormal range be zero: whether it is kept is a clause of its own. `spread` lets a NaN
+    stand where the answer is a number.
     """
     if truth.scale is None:
         return _to_the_bit(got, truth)
@@ -118,6 +119,8 @@ def compare(
         # Overflow is judged only where no order of summation can leave the accumulator's range.
         assert truth.count is not None
         right |= np.isfinite(y) & ~(truth.scale * (1 + 2 * truth.count * accumulator.unit) < accumulator.largest)
+        if spread:
+            right |= np.isnan(found)
         if contract.algorithm != "direct":
             right |= _through_a_transform(truth, found, accumulator)
         if right.all():

@@ -107,7 +107,9 @@ def test_conv2d_gradient_nan(check: Check) -> None:
     """A NaN in dy reaches exactly the pixels and weights of its taps."""
     valid = {"paddings": ("VALID",), "wide": (None, "cin")}
     check(gradients(check, recipes=("nan-in-dy",), **valid))
-    check(gradients(check, recipes=("nan-in-w-thin-dy", "nan-in-x-thin-dy"), **valid), share=0.5)
+    # A gradient may be computed as a convolution of dy with zeros around and between: there the NaN may spread.
+    thin = gradients(check, recipes=("nan-in-w-thin-dy", "nan-in-x-thin-dy"), **valid)
+    check(thin, nan_may_spread=True, share=0.5)
 
 
 @clause("conv2d-gradient-empty", dtypes=FLOATS)
