@@ -117,11 +117,11 @@ def _bilinear(name: str, apply: Map, a: Array, b: Array, dtype: str) -> Truth:
         scale = apply(left, right)
         count = apply((left != 0).astype(np.float64), (right != 0).astype(np.float64))
         spacing = quantum(a) * quantum(b)
+        norm = float(np.linalg.norm(left) * np.linalg.norm(right))
 
     def magnitudes() -> Array:
         return apply(left, np.ones_like(right)) + apply(np.ones_like(left), right)
 
-    norm = float(np.linalg.norm(left) * np.linalg.norm(right))
     return Truth(
         name,
         value,
