@@ -61,7 +61,9 @@ class Odd:
                 "half": (x + 1, None), "nothing": ()}[what]
     def mutates(self, x): x[...] = 9; return x + 1
     def one_bit(self, x): x.view(np.uint32).flat[-1] ^= 1; return x + 1
-    def reshapes(self, x): y = x + 1; x.shape = (-1,); return y
+    def reshapes(self, x):
+        with warnings.catch_warnings(action="ignore"):  # NumPy 2.5 deprecates it
+            y = x + 1; x.shape = (-1,); return y
     def outside(self, x):
         # one element past the last of a strided or offset view: a gap, or a guard
         ctypes.memset(x.ctypes.data + sum((n - 1) * s for n, s in zip(x.shape, x.strides)) + x.itemsize, 1, 1)
