@@ -51,7 +51,13 @@ class Discrepancy:
         return f"error {self.error:.4g} = {self.error / self.bound:.4g} x the bound {self.bound:.4g}"
 
 
-def delta(truth: Truth, accumulator: Format, exact_products: bool, contract: Contract = DIRECT) -> Array:
+def delta(
+    truth: Truth,
+    accumulator: Format,
+    exact_products: bool,
+    contract: Contract = DIRECT,
+    inputs: Format | None = None,
+) -> Array:
     """The allowed distance from y, for each element, before rounding to the output's type."""
     assert truth.scale is not None and truth.count is not None  # noqa: PT018
     n, S, u = truth.count, truth.scale, accumulator.unit
@@ -63,7 +69,7 @@ def delta(truth: Truth, accumulator: Format, exact_products: bool, contract: Con
     if not contract.tf32 and contract.algorithm == "direct":
         on_lattice = (2.0**accumulator.precision * truth.quantum >= S) & (truth.quantum >= accumulator.least_subnormal)
         allowed = np.where(on_lattice | (n == 0) & (truth.extra_roundings == 0), 0.0, allowed)
-    return allowed + _declared(truth, accumulator, contract)
+    return allowed + _declared(truth, accumulator, inputs or accumulator, contract)
 
 
 def accumulator_of(dtype: str, contract: Contract = DIRECT) -> Format:
@@ -74,7 +80,7 @@ def accumulator_of(dtype: str, contract: Contract = DIRECT) -> Format:
     return declared
 
 
-def _declared(truth: Truth, accumulator: Format, contract: Contract) -> Array:
+def _declared(truth: Truth, accumulator: Format, inputs: Format, contract: Contract) -> Array:
     """What a declared contract adds to the bound."""
     n, S = truth.count, truth.scale
     assert n is not None and S is not None  # noqa: PT018
@@ -82,8 +88,8 @@ def _declared(truth: Truth, accumulator: Format, contract: Contract) -> Array:
     if contract.tf32:
         extra = extra + 2 * TF32_UNIT * S
     if contract.flush_subnormals:
-        magnitudes = 0.0 if truth.magnitudes is None else truth.magnitudes()
-        extra = extra + 2 * n * accumulator.least_normal + accumulator.least_normal * magnitudes
+        magnitudes = n if truth.magnitudes is None else truth.magnitudes()
+        extra = extra + 2 * n * accumulator.least_normal + inputs.least_normal * magnitudes
     if contract.algorithm == "winograd":
         extra = extra + WINOGRAD_AMPLIFICATION * accumulator.unit * truth.norm
     if contract.algorithm == "fft":
@@ -106,7 +112,7 @@ def compare(
     exact_products = 2 * fmt.precision <= accumulator.precision
     y = truth.value
     with np.errstate(all="ignore"):
-        allowed = delta(truth, accumulator, exact_products, contract)
+        allowed = delta(truth, accumulator, exact_products, contract, fmt)
         low, high = y - allowed, y + allowed
         if dtype not in ("float64", accumulator.name):
             low, high = round_to(low, dtype), round_to(high, dtype)

@@ -158,7 +158,7 @@ def _strided(array: Array) -> tuple[Array, Bytes]:
 
 def _negative(array: Array) -> tuple[Array, Bytes]:
     dense, buffer = _allocate(array.shape, array.dtype)
-    view = np.flip(dense)  # of every axis
+    view = dense[(slice(None, None, -1),) * dense.ndim + (...,)]  # of every axis; np.flip makes 0-d arrays scalars
     view[...] = array
     return view, buffer
 

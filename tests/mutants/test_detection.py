@@ -1,7 +1,8 @@
 """The suite tested by wrong backends: each is caught by the check recorded for it, and no right one is flagged.
 
-`caught.json` holds, for each wrong backend, the clause and dtype whose check catches it first, and the level at which
-it does; no clause where it takes the calls of several checks to catch it (a cache, a fault at the n-th call). After a change to the suite it is written anew, which takes a while; the tests only read it:
+`caught.json` holds, for each wrong backend, the clause and dtype whose check catches it first, and at which level; no
+clause where it takes the calls of several checks to catch it (a cache, a fault at the n-th call). After a change to the
+suite it is written anew, which takes a while; the tests only read it:
 
     PYTHONPATH=tests:tests/harness python tests/mutants/test_detection.py
 
