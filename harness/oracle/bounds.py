@@ -132,7 +132,8 @@ def compare(
         if right.all():
             return None
         if dtype not in ("float64", accumulator.name):
-            allowed = np.maximum((high - low) / 2, np.abs(round_to(y, dtype)) * fmt.unit)
+            # What is allowed on the side where it lies, so that what is outside is more than one bound away.
+            allowed = np.maximum(np.where(found > y, high - y, y - low), allowed)
         error = np.abs(found - y).astype(np.float64)
     return _worst(got, y, allowed, error, ~right)
 

@@ -30,6 +30,8 @@ SIGNS = {
 }
 SHORT = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16"}
 
+LEGEND = "  ".join(f"{sign} {state}" for state, (sign, _) in SIGNS.items()) + "  ~ a broken SHOULD"
+
 Cells = list[dict[str, Any]]
 
 
@@ -48,7 +50,10 @@ def table(results: dict[str, Any]) -> Table:
     for cell in results["cells"]:
         by_place[cell["clause"], cell["backend"]].append(cell)
     out = Table(
-        title=f"convspec {results['convspec']}, level {results['level']}, seed {results['seed']}", title_justify="left"
+        title=f"convspec {results['convspec']}, level {results['level']}, seed {results['seed']}",
+        title_justify="left",
+        caption=LEGEND,
+        caption_justify="left",
     )
     out.add_column("clause", no_wrap=True)
     out.add_column("level", style="dim")
@@ -61,7 +66,7 @@ def table(results: dict[str, Any]) -> Table:
         if clause.topic != topic:
             topic = clause.topic
             out.add_section()
-            out.add_row(Text(topic, style="bold underline"))
+            out.add_row(Text(topic, style="bold italic"))
         out.add_row(clause.slug, clause.level, *[summed(by_place.get((clause.slug, name), [])) for name in names])
     return out
 
@@ -128,7 +133,7 @@ def summary(results: dict[str, Any]) -> Group:
         line.append(f"{tally['pass']} of {total} cells pass", style="default")
         for state, count in tally.items():
             if count and state != State.PASS:
-                line.append(f", {count} {state}", style=SIGNS[State(state)][1])
+                line.append(", ").append(f"{count} {state}", style=SIGNS[State(state)][1])
         mine = [c for c in results["cells"] if c["backend"] == name]
         line.append(
             f"  ({sum(c['cases'] for c in mine):,} cases, {sum(c['outputs'] for c in mine):,} outputs)", style="dim"

@@ -166,6 +166,17 @@ def test_saturating_instead_of_overflowing_is_wrong():
     assert compare(np.full(case.y, 65504, np.float16), truth, "float16") is not None
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_what_is_outside_is_more_than_one_bound_away(dtype):
+    for seed in range(20):
+        case = Case("conv2d", (1, 3, 4, 3), (3, 3), filters=2, dtype=dtype, recipe="real", seed=seed)
+        data = arrays(case)
+        (truth,) = truths(case, data)
+        got = in_order(products(case, data), dtype_of(dtype), range(27)).reshape(case.y)
+        wrong = compare(got, truth, dtype)
+        assert wrong is None or wrong.error > wrong.bound
+
+
 def test_a_declared_accumulator_counts_where_it_is_allowed_to():
     assert accumulator_of("float32", Contract(accumulate="float64")).name == "float64"
     assert accumulator_of("float64", Contract(accumulate="float32")).name == "float64"
