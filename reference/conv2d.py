@@ -141,11 +141,19 @@ def forward(x: Array, w: Array, window: Window, groups: int = 1, bias: Array | N
     shape = arguments.result_shape((x.shape[0], *window.output, w.shape[3]), x.itemsize)
     small = _small(x.shape, w.shape, window, x.dtype) if groups == 1 else None
     if small is not None and (small.inside is None or is_finite(w)):
-        return _forward_small(x, w, small, bias)
+        at_once = max(1, STEP // (small.matrix[1] * small.matrix[2]))
+        if x.shape[0] <= at_once:
+            return _forward_small(x, w, small, bias)
+        starts = range(0, x.shape[0], at_once)
+        return np.concatenate([forward(x[n : n + at_once], w, window, 1, bias) for n in starts])
     y = np.empty(shape, x.dtype)
     split = correlate.split_image(y, groups), correlate.split_image(x, groups), correlate.split_filters(w, groups)
     correlate.correlate(*split, window, None if bias is None else bias.reshape(groups, 1, -1))
     return y
+
+
+#: Numbers that the windows of several small images, done in one step, may hold.
+STEP = 1 << 16
 
 
 class _Small(NamedTuple):
@@ -165,11 +173,14 @@ def _small(x_shape: tuple[int, ...], w_shape: tuple[int, ...], window: Window, d
     """The plan of a convolution that is too small to be worth cutting into blocks; None for any other."""
     (height, width), (stride_h, stride_w), (dilation_h, dilation_w), output, _ = window
     pixels, numbers = prod(output), prod(w_shape[:3])
-    if not 0 < x_shape[0] * pixels * numbers * w_shape[3] <= correlate.SMALL or arguments.accumulator(dtype) != dtype:
+    # How small is asked of one image: what it gives must not depend on how many there are.
+    if not 0 < pixels * numbers * w_shape[3] <= correlate.SMALL or not x_shape[0]:
+        return None
+    if arguments.accumulator(dtype) != dtype:
         return None
     (h0, h1, above, rows), (w0, w1, before, columns) = (axis(window, a, x_shape[1 + a]).reach() for a in (0, 1))
     padded = (x_shape[0], rows, columns, x_shape[3])
-    if prod(padded) > correlate.SMALL:
+    if prod(padded[1:]) > correlate.SMALL:
         return None
     read, inside = (slice(None), slice(h0, h1), slice(w0, w1)), None
     if padded != (x_shape[0], h1 - h0, w1 - w0, x_shape[3]):
