@@ -38,6 +38,7 @@ Cells = list[dict[str, Any]]
 def render(results: dict[str, Any], console: Console) -> None:
     """Print the whole report."""
     console.print(table(results))
+    console.print(LEGEND, style="dim")
     for part in failures(results, min(console.width, 120) - 4):
         console.print(part)
     console.print(summary(results))
@@ -52,8 +53,6 @@ def table(results: dict[str, Any]) -> Table:
     out = Table(
         title=f"convspec {results['convspec']}, level {results['level']}, seed {results['seed']}",
         title_justify="left",
-        caption=LEGEND,
-        caption_justify="left",
     )
     out.add_column("clause", no_wrap=True)
     out.add_column("level", style="dim")
