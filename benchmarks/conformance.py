@@ -37,6 +37,10 @@ KNOWN = (
 )
 
 
+#: Of everything that was judged.
+VERSIONS: dict[str, str] = {}
+
+
 def check(*args: str) -> tuple[dict[str, Any], int, float]:
     """Run `convspec check`: its results, its exit status, its wall time."""
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +48,9 @@ def check(*args: str) -> tuple[dict[str, Any], int, float]:
         started = time.perf_counter()
         done = subprocess.run(["convspec", "check", *args, "--json", str(path)], check=False, stdout=subprocess.DEVNULL)
         seconds = time.perf_counter() - started
-        return json.loads(path.read_text(encoding="utf-8")), done.returncode, seconds
+        results = json.loads(path.read_text(encoding="utf-8"))
+    VERSIONS.update({name: v for one in results["backends"].values() for name, v in one["versions"].items()})
+    return results, done.returncode, seconds
 
 
 def deviations() -> None:
@@ -99,8 +105,7 @@ def times() -> None:
 
 def footer(found: dict[str, Any]) -> None:
     """Say where and when."""
-    versions = {k: v for b in found["backends"].values() for k, v in b["versions"].items()}
-    listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    listed = ", ".join(f"{name} {version}" for name, version in sorted(VERSIONS.items()))
     cores = os.cpu_count()
     print(f"\n{found['date'][:10]}, {cores} cores of {platform.machine()}, {platform.system()}; {listed}.")
 
