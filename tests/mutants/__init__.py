@@ -1,32 +1,27 @@
 """The zoo: wrong backends that the suite must catch, and right ones that it must spare.
 
-`ZOO` and `RIGHT` map names to classes. Each class can also be named to the command line, as
-`tests/mutants/wrong_geometry.py:OddPixelFirst`. A wrong class carries its `Mutant` record in `cls.zoo`.
+`ZOO` and `RIGHT` map names to classes: those of the catalogue that is shipped (`convspec.harness.oracle.readings`:
+wrong answers to one call, which a failure is explained by), and those here, which are wrong in other ways: in their
+state, in memory, in errors, by dying. A wrong class carries its `Mutant` record in `cls.zoo`.
 """
 
-import importlib
-import inspect
-from pathlib import Path
+import convspec.harness.oracle.readings
+from convspec.harness.oracle.readings.calls import Mutant
 
-from mutants.calls import Mutant
+readings = convspec.harness.oracle.readings
 
 __all__ = ["RIGHT", "ZOO", "Mutant", "where"]
 
 
-def _classes(pattern, wanted):
-    found = {}
-    for path in sorted(Path(__file__).parent.glob(pattern)):
-        module = importlib.import_module(f"mutants.{path.stem}")
-        for name, value in vars(module).items():
-            if inspect.isclass(value) and value.__module__ == module.__name__ and wanted in vars(value):
-                found[name] = value
-    return found
-
-
 def where(cls):
     """The name of a class on the command line, from the repository's root."""
-    return f"tests/mutants/{cls.__module__.rpartition('.')[2]}.py:{cls.__name__}"
+    module = cls.__module__
+    return (
+        f"{module}:{cls.__name__}"
+        if module.startswith("convspec.")
+        else f"tests/mutants/{module.rpartition('.')[2]}.py:{cls.__name__}"
+    )
 
 
-ZOO = _classes("wrong_*.py", "zoo")
-RIGHT = _classes("right*.py", "spared")
+ZOO = readings.known() | readings.classes("mutants", __path__, "wrong_", "zoo")
+RIGHT = readings.spared() | readings.classes("mutants", __path__, "right_", "spared")

@@ -12,7 +12,7 @@ from scipy import signal
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from convspec.adapters import Unsupported
-from mutants.correct import NARROW, Correct
+from convspec.harness.oracle.readings.correct import NARROW, Correct
 
 
 class Handed(Correct):

@@ -13,14 +13,14 @@ import convspec
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from convspec.adapters import registry
+from convspec.harness.oracle.readings.calls import arrays_of, ask, conv, conv_vjp, observe, pool, pool_vjp, wrong
+from convspec.harness.oracle.readings.correct import Correct
 from mutants import RIGHT, ZOO, where
-from mutants.calls import arrays_of, ask, conv, conv_vjp, observe, pool, pool_vjp, wrong
-from mutants.correct import Correct
 
 RUN = """
 import sys; sys.path[:0] = [{root!r}]
 from mutants import ZOO
-from mutants.calls import observe
+from convspec.harness.oracle.readings.calls import observe
 observe(ZOO[{name!r}](), ZOO[{name!r}].zoo.witness)
 """
 
@@ -136,4 +136,5 @@ def test_correct_backend_agrees_with_the_reference(number):
 @pytest.mark.parametrize("file", sorted({where(cls).rpartition(":")[0] for cls in (*ZOO.values(), *RIGHT.values())}))
 def test_classes_load_by_their_name_on_the_command_line(file):
     cls = next(cls for cls in (*ZOO.values(), *RIGHT.values()) if where(cls).startswith(f"{file}:"))
-    assert callable(registry.load(f"{Path(__file__).resolve().parents[2]}/{where(cls)}").conv2d)
+    name = where(cls) if file.startswith("convspec.") else f"{Path(__file__).resolve().parents[2]}/{where(cls)}"
+    assert callable(registry.load(name).conv2d)

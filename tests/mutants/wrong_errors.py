@@ -9,8 +9,8 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from mutants.calls import conv, conv_vjp, mutant, pool, pool_vjp
-from mutants.correct import Correct, pair
+from convspec.harness.oracle.readings.calls import conv, conv_vjp, mutant, pool, pool_vjp
+from convspec.harness.oracle.readings.correct import Correct, pair
 
 X, W, DY = (1, 4, 4, 2), (2, 2, 2, 2), (1, 3, 3, 2)
 

@@ -8,8 +8,8 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from mutants.calls import conv, conv_vjp, mutant, pool
-from mutants.correct import Correct
+from convspec.harness.oracle.readings.calls import conv, conv_vjp, mutant, pool
+from convspec.harness.oracle.readings.correct import Correct
 
 X, W, DY = (2, 3, 3, 1), (2, 2, 1, 2), (2, 2, 2, 2)
 ONE, OTHER = conv(X, W, seed=1), conv(X, W, seed=2)

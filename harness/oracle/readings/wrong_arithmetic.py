@@ -1,14 +1,9 @@
 """Wrong backends, class arithmetic: a lost tap, NaN and infinity, bias and padding."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from mutants.calls import conv, mutant
-from mutants.correct import Correct
+from .calls import conv, mutant
+from .correct import Correct
 
 INF, NAN = float("inf"), float("nan")
 

@@ -1,15 +1,11 @@
 """Right backends, summed in other orders: each must be spared."""
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from mutants.correct import Correct
+from .correct import Correct
 
 
 def wider(dtype):

@@ -1,14 +1,9 @@
 """Wrong backends, class layout and groups: the memory, the channels or the groups are read another way."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from mutants.calls import conv, conv_vjp, mutant, pool, pool_vjp
-from mutants.correct import Correct
+from .calls import conv, conv_vjp, mutant, pool, pool_vjp
+from .correct import Correct
 
 X, W = (2, 4, 4, 2), (2, 2, 2, 3)
 

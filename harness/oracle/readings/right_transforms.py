@@ -4,15 +4,10 @@ The transforms are for float32 and finite inputs of moderate size; else they fal
 libraries do.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from mutants.correct import Correct
-from mutants.rounding import flush, round_bits
+from .correct import Correct
+from .rounding import flush, round_bits
 
 
 class Tf32(Correct):

@@ -1,15 +1,10 @@
 """Wrong backends, class dtype: computed or returned in another type."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from mutants.calls import conv, conv_vjp, mutant, pool, pool_vjp
-from mutants.correct import BFLOAT16, Correct
-from mutants.rounding import flush
+from .calls import conv, conv_vjp, mutant, pool, pool_vjp
+from .correct import BFLOAT16, Correct
+from .rounding import flush
 
 X, W, DY = (1, 4, 4, 2), (2, 2, 2, 3), (1, 3, 3, 3)
 F16 = {"dtype": "float16"}

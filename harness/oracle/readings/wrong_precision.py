@@ -1,16 +1,11 @@
 """Wrong backends, class arithmetic: numbers with too few bits, sums in too narrow a type."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from mutants.calls import conv, conv_vjp, mutant
-from mutants.correct import NARROW, Correct
-from mutants.right import Float64Sums
-from mutants.rounding import flush, round_bits, sums_in, truncate_bits
+from .calls import conv, conv_vjp, mutant
+from .correct import NARROW, Correct
+from .right_orders import Float64Sums
+from .rounding import flush, round_bits, sums_in, truncate_bits
 
 ODD = {"data": ("odd", "ties")}
 

@@ -1,17 +1,12 @@
 """Wrong backends whose fault is in the values: wrong where numbers are special, far apart, or alike."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parents[1]))
-
-from mutants import right_transforms
-from mutants.calls import conv, conv_vjp, mutant, pool
-from mutants.correct import NARROW, Correct
-from mutants.right import Im2col
-from mutants.rounding import round_bits
+from . import right_transforms
+from .calls import conv, conv_vjp, mutant, pool
+from .correct import NARROW, Correct
+from .right_orders import Im2col
+from .rounding import round_bits
 
 INF, NAN = float("inf"), float("nan")
 THREE = conv((1, 6, 6, 8), (3, 3, 8, 4), seed=2)
