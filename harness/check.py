@@ -51,9 +51,9 @@ class Check:
         self._list(also, lambda case: self.judge.against_truth(case, asked))
         self._draw(strategy, lambda case: self.judge.against_truth(case, asked), share)
 
-    def each(self, cases: Iterable[Case], **question: Any) -> None:
-        """Compare each of these cases with the oracle."""
-        asked = Question(self.cell.clause, **question)
+    def each(self, cases: Iterable[Case], *, clause: str | None = None, **question: Any) -> None:
+        """Compare each of these cases with the oracle; what is wrong is told of `clause`, or of the check's own."""
+        asked = Question(clause or self.cell.clause, **question)
         self._list(cases, lambda case: self.judge.against_truth(case, asked))
 
     def holds(
