@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ class Judge:
             results, also = self.results(case, data, question)
         except NoResult as stop:
             return stop.outcome
-        for truth in truths(case, data, padding_taps=question.padding_taps):
+        for truth in _truths(case, question.padding_taps):
             if question.only and truth.name not in question.only:
                 continue
             finding = self._value(case, data, truth, results[truth.name], question)
@@ -264,6 +265,12 @@ class Judge:
 
 
 Ask = Callable[[Case, Data], dict[str, Array]]
+
+
+@lru_cache(maxsize=2)
+def _truths(case: Case, padding_taps: str) -> tuple[Truth, ...]:
+    """The right answers, worked out once for all that are asked the same case: the backend and the wrong readings."""
+    return truths(case, arrays(case), padding_taps=padding_taps)
 
 
 def same_bits(a: Array, b: Array) -> bool:

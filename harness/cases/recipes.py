@@ -9,6 +9,7 @@ The generator is counter-based: the same case gives the same data on every machi
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ def arrays(case: Case) -> Data:
     >>> sorted(arrays(Case("conv2d", (1, 3, 4, 1), (2, 2), filters=2)))
     ['w', 'x']
     """
+    return {name: array.copy() for name, array in _made(case).items()}
+
+
+@lru_cache(maxsize=8)
+def _made(case: Case) -> Data:
+    """The arrays, drawn once for all that are asked the same case."""
     rng = np.random.Generator(np.random.Philox(key=case.seed))
     data = RECIPES[case.recipe](case, rng)
     dtype = dtype_of(case.dtype)
