@@ -18,10 +18,12 @@ from .cases.invalid import invalid_calls
 from .explore import Budget, Exploration, Outcome, explore
 from .judge import Ask, Judge, Question
 from .levels import LEVELS
+from .power import Power
 from .verdict import Cell, Finding
 
 Array = npt.NDArray[Any]
 Holds = Callable[[Ask, Case], Finding | str | None]
+Evaluate = Callable[[Judge, Any], Outcome]
 
 
 class Check:
@@ -31,9 +33,10 @@ class Check:
     checks a relation between several calls, `refused` sends every invalid call of the clause.
     """
 
-    def __init__(self, judge: Judge, cell: Cell, *, level: str, seed: int) -> None:
+    def __init__(self, judge: Judge, cell: Cell, *, level: str, seed: int, power: Power | None = None) -> None:
         self.judge = judge
         self.cell = cell
+        self.power = power
         self.dtype = cell.dtype
         self.level = level
         self.seed = zlib.crc32(f"{seed}/{cell.clause}/{cell.dtype}".encode())
@@ -48,13 +51,13 @@ class Check:
         `contract`.
         """
         asked = Question(self.cell.clause, **question)
-        self._list(also, lambda case: self.judge.against_truth(case, asked))
-        self._draw(strategy, lambda case: self.judge.against_truth(case, asked), share)
+        self._list(also, _against_truth(asked))
+        self._draw(strategy, _against_truth(asked), share)
 
     def each(self, cases: Iterable[Case], *, clause: str | None = None, **question: Any) -> None:
         """Compare each of these cases with the oracle; what is wrong is told of `clause`, or of the check's own."""
         asked = Question(clause or self.cell.clause, **question)
-        self._list(cases, lambda case: self.judge.against_truth(case, asked))
+        self._list(cases, _against_truth(asked))
 
     def holds(
         self,
@@ -63,17 +66,20 @@ class Check:
         *,
         share: float = 1.0,
         also: Iterable[Case] = (),
+        memory: bool = False,
         **question: Any,
     ) -> None:
-        """Draw cases and check `relation(ask, case)` on each: it returns what is wrong, or None."""
-        asked = Question(self.cell.clause, **question)
-        self._list(also, lambda case: self.judge.against_property(case, asked, relation))
-        self._draw(strategy, lambda case: self.judge.against_property(case, asked, relation), share)
+        """Draw cases and check `relation(ask, case)` on each: it returns what is wrong, or None.
 
-    def relation(self, cases: Iterable[Case], relation: Holds, **question: Any) -> None:
+        `memory`: the relation keeps something from case to case, so that no wrong reading may be put through it.
+        """
+        asked = Question(self.cell.clause, **question)
+        self._list(also, _relation(relation, asked), shadows=not memory)
+        self._draw(strategy, _relation(relation, asked), share, shadows=not memory)
+
+    def relation(self, cases: Iterable[Case], relation: Holds, *, memory: bool = False, **question: Any) -> None:
         """Check `relation(ask, case)` on each of these cases."""
-        asked = self.question(**question)
-        self._list(cases, lambda case: self.judge.against_property(case, asked, relation))
+        self._list(cases, _relation(relation, self.question(**question)), shadows=not memory)
 
     def question(self, **question: Any) -> Question:
         """How this clause wants its cases judged."""
@@ -82,7 +88,8 @@ class Check:
     def refused(self) -> None:
         """Send every invalid call of this clause; each has to raise."""
         asked = Question(self.cell.clause)
-        self._list(invalid_calls(self.cell.clause, self.dtype), lambda call: self.judge.refuses(call, asked))
+        calls = invalid_calls(self.cell.clause, self.dtype)
+        self._list(calls, lambda judge, call: judge.refuses(call, asked), shadows=False)
 
     def reading(self, text: str) -> None:
         """Say which of the allowed readings the backend takes."""
@@ -103,17 +110,35 @@ class Check:
         """What may be spent, by level."""
         return LEVELS[self.level]
 
-    def _draw(self, strategy: st.SearchStrategy[Any], evaluate: Callable[[Any], Outcome], share: float) -> None:
+    def _draw(self, strategy: st.SearchStrategy[Any], evaluate: Evaluate, share: float, shadows: bool = True) -> None:
         self._asked += 1
         full = self.budget
         budget = Budget(max(3, round(full.examples * share)), full.shrink_calls, full.shrink_seconds, full.crashes)
-        self._take(explore(strategy, evaluate, budget=budget, start=self.seed + self._asked, size=_size))
+        start = self.seed + self._asked
+        seen = self._put(evaluate, shadows)
+        self._take(
+            explore(strategy, lambda case: evaluate(self.judge, case), budget=budget, start=start, size=_size, seen=seen)
+        )
 
-    def _list(self, cases: Iterable[Any], evaluate: Callable[[Any], Outcome]) -> None:
-        found = Exploration({case: evaluate(case) for case in cases})
+    def _list(self, cases: Iterable[Any], evaluate: Evaluate, shadows: bool = True) -> None:
+        seen, found = self._put(evaluate, shadows), Exploration()
+        for case in cases:
+            found.outcomes[case] = evaluate(self.judge, case)
+            seen(case, found.outcomes[case])
         found.drawn = tuple(found.outcomes.values())
         found.note(_size)
         self._take(found)
+
+    def _put(self, evaluate: Evaluate, shadows: bool) -> Callable[[Any, Outcome], None]:
+        """What is done with each case once the backend has answered: count it, put it to the wrong readings."""
+
+        def seen(case: Any, outcome: Outcome) -> None:
+            if self.power is not None and shadows:
+                told, reach = self.power.put(case, evaluate, outcome)
+                self.cell.told.extend(told)
+                self.cell.reach.update(reach)
+
+        return seen
 
     def _take(self, found: Exploration) -> None:
         cell = self.cell
@@ -122,8 +147,17 @@ class Check:
             cell.cases += not outcome.not_asked
             cell.refused += bool(outcome.refused)
             cell.outputs += outcome.outputs
+            cell.vacuous += outcome.vacuous
             cell.reason = outcome.refused or cell.reason
         cell.findings.extend(found.witnesses.values())
+
+
+def _against_truth(asked: Question) -> Evaluate:
+    return lambda judge, case: judge.against_truth(case, asked)
+
+
+def _relation(relation: Holds, asked: Question) -> Evaluate:
+    return lambda judge, case: judge.against_property(case, asked, relation)
 
 
 def _size(case: Any) -> Any:

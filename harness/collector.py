@@ -106,7 +106,7 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     from .verdict import State, worst
 
     both = dict(other)
-    for count in ("cases", "refused", "skipped", "outputs", "seconds"):
+    for count in ("cases", "refused", "skipped", "outputs", "seconds", "vacuous", "told"):
         both[count] = one[count] + other[count]
     states = [State(one["state"]), State(other["state"])]
     both["state"] = str(worst(states))
@@ -114,6 +114,7 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
         both["state"] = str(State.PASS)
     both["findings"] = one["findings"] + other["findings"]
     both["reason"] = one["reason"] or other["reason"]
+    both["reach"] = one["reach"] | other["reach"]
     return both
 
 

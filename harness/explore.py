@@ -30,6 +30,7 @@ class Outcome:
     outputs: int = 0
     also: tuple[Finding, ...] = ()
     not_asked: bool = False
+    vacuous: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,12 @@ def explore(
     budget: Budget,
     start: int,
     size: Callable[[Any], Any],
+    seen: Callable[[Any, Outcome], None] = lambda case, outcome: None,  # noqa: ARG005 - nothing is the default
 ) -> Exploration:
-    """Judge `budget.examples` drawn cases, then shrink one witness for each cause found."""
+    """Judge `budget.examples` drawn cases, then shrink one witness for each cause found.
+
+    `seen(case, outcome)` is called once for each case that counts, not for those of the search for a small witness.
+    """
     found = Exploration()
 
     def judged(case: Any) -> Outcome:
@@ -84,7 +89,13 @@ def explore(
             found.outcomes[case] = evaluate(case)
         return found.outcomes[case]
 
-    _run(strategy, judged, budget.examples, start, Phase.generate)
+    def drawn(case: Any) -> None:
+        new = case not in found.outcomes
+        outcome = judged(case)
+        if new:
+            seen(case, outcome)
+
+    _run(strategy, drawn, budget.examples, start, Phase.generate)
     found.drawn = tuple(found.outcomes.values())
     causes = {cause(o.finding): o.finding for o in list(found.outcomes.values()) if o.finding}
     for which, finding in causes.items():

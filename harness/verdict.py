@@ -61,7 +61,11 @@ class Finding:
 
 @dataclass
 class Cell:
-    """What was found for one clause, dtype and backend."""
+    """What was found for one clause, dtype and backend.
+
+    `told` names the known wrong readings that its cases told from the right answer, `reach` those that only cases
+    could tell which the backend refused, with its reason; `vacuous` counts cases that could tell nothing.
+    """
 
     clause: str
     level: str
@@ -76,6 +80,9 @@ class Cell:
     outputs: int = 0
     seconds: float = 0.0
     reading: str = ""
+    vacuous: int = 0
+    told: list[str] = field(default_factory=list)
+    reach: dict[str, str] = field(default_factory=dict)
 
     def conclude(self) -> State:
         """Settle the state from what was gathered."""
