@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convspec.harness.cases.case import Case
+from convspec.harness.cases import covering
+from convspec.harness.cases.case import CONVOLUTIONS, Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, LAYOUTS, UNIT, convolutions, pads_something, pools
@@ -237,7 +238,7 @@ _OVER_PADDING: dict[str, Any] = {
 
 @clause("attributes-combine", dtypes=FLOATS)
 def test_attributes_combine(check: Check) -> None:
-    """Strides, dilations, groups, paddings and layouts drawn together: each keeps its meaning beside the others."""
+    """Strides, dilations, groups, paddings and layouts together, every three levels of them, and others drawn."""
     together: dict[str, Any] = {
         "dilations": (*UNIT, *DILATIONS),
         "paddings": ("SAME", "VALID", None),
@@ -245,6 +246,8 @@ def test_attributes_combine(check: Check) -> None:
     }
     groups = (1, 1, 2, 3)
     check.each(grid(check.dtype))
+    for op in (*CONVOLUTIONS, "max_pool", "max_pool_vjp"):
+        check.each(covering.cases(check.dtype, op, check.level))
     check(convolutions(check.dtype, groups=groups, recipes=("integers",), **together), share=2)
     check(convolutions(check.dtype, op="conv2d_vjp", groups=groups, recipes=("integers",), **together))
     check(convolutions(check.dtype, depthwise=True, channels=(2, 4), recipes=("integers",), **together), share=0.5)
