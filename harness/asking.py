@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from .process.protocol import Answer, Request
 from .process.remote import RemoteBackend
@@ -29,17 +30,28 @@ HEAP_WORDS = (
 )
 
 
+class Told(Protocol):
+    """What can say how it would be written, and be written down: only done once something is wrong."""
+
+    def describe(self) -> str:
+        """The call in one line."""
+        ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able data."""
+        ...
+
+
 @dataclass(frozen=True)
 class Call:
-    """A request with what is said of it: its clause, how it is written, and the kind of case it is.
+    """A request with what is said of it: its clause, the case it was made from, and the kind of case it is.
 
     `rare` marks cases that a clause about degenerate input is about: after enough crashes no more of them are asked.
     """
 
     request: Request
     clause: str
-    text: str
-    case: dict[str, object]
+    source: Told
     alike: tuple[Hashable, ...] = ()
     rare: bool = False
 
@@ -96,8 +108,8 @@ def _aftermath(before: Call, answer: Answer) -> Finding:
         before.clause,
         "crash",
         "After this call the process died in the next one, which a fresh process answers: its memory was damaged.",
-        call=before.text,
-        case=dict(before.case),
+        call=before.source.describe(),
+        case=before.source.to_dict(),
         expected="an answer that leaves the process's memory whole",
         got=answer.error or "crash",
         elements=int(before.request.arrays[0].size),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 
 from .cases.case import Case
 from .cases.invalid import invalid_calls
-from .explore import Budget, Exploration, Outcome, explore
+from .diagnosis import Diagnosis
+from .explore import Budget, Exploration, Outcome, cause, explore
 from .judge import Ask, Judge, Question
 from .levels import LEVELS
 from .power import Power
@@ -33,14 +35,26 @@ class Check:
     checks a relation between several calls, `refused` sends every invalid call of the clause.
     """
 
-    def __init__(self, judge: Judge, cell: Cell, *, level: str, seed: int, power: Power | None = None) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        cell: Cell,
+        *,
+        level: str,
+        seed: int,
+        power: Power | None = None,
+        diagnosis: Diagnosis | None = None,
+    ) -> None:
         self.judge = judge
         self.cell = cell
         self.power = power
+        self.diagnosis = diagnosis
         self.dtype = cell.dtype
         self.level = level
         self.seed = zlib.crc32(f"{seed}/{cell.clause}/{cell.dtype}".encode())
         self._asked = 0
+        if power is not None:
+            power.begin(cell.clause, cell.dtype)
 
     def __call__(
         self, strategy: st.SearchStrategy[Case], *, also: Iterable[Case] = (), share: float = 1.0, **question: Any
@@ -51,13 +65,13 @@ class Check:
         `contract`.
         """
         asked = Question(self.cell.clause, **question)
-        self._list(also, _against_truth(asked))
-        self._draw(strategy, _against_truth(asked), share)
+        self._list(also, _against_truth(asked), asked)
+        self._draw(strategy, _against_truth(asked), share, asked)
 
     def each(self, cases: Iterable[Case], *, clause: str | None = None, **question: Any) -> None:
         """Compare each of these cases with the oracle; what is wrong is told of `clause`, or of the check's own."""
         asked = Question(clause or self.cell.clause, **question)
-        self._list(cases, _against_truth(asked))
+        self._list(cases, _against_truth(asked), asked)
 
     def holds(
         self,
@@ -110,24 +124,33 @@ class Check:
         """What may be spent, by level."""
         return LEVELS[self.level]
 
-    def _draw(self, strategy: st.SearchStrategy[Any], evaluate: Evaluate, share: float, shadows: bool = True) -> None:
+    def _draw(
+        self,
+        strategy: st.SearchStrategy[Any],
+        evaluate: Evaluate,
+        share: float,
+        asked: Question | None = None,
+        *,
+        shadows: bool = True,
+    ) -> None:
         self._asked += 1
         full = self.budget
         budget = Budget(max(3, round(full.examples * share)), full.shrink_calls, full.shrink_seconds, full.crashes)
         start = self.seed + self._asked
         seen = self._put(evaluate, shadows)
-        self._take(
-            explore(strategy, lambda case: evaluate(self.judge, case), budget=budget, start=start, size=_size, seen=seen)
-        )
+        judged = partial(evaluate, self.judge)
+        self._take(explore(strategy, judged, budget=budget, start=start, size=_size, seen=seen), asked)
 
-    def _list(self, cases: Iterable[Any], evaluate: Evaluate, shadows: bool = True) -> None:
+    def _list(
+        self, cases: Iterable[Any], evaluate: Evaluate, asked: Question | None = None, *, shadows: bool = True
+    ) -> None:
         seen, found = self._put(evaluate, shadows), Exploration()
         for case in cases:
             found.outcomes[case] = evaluate(self.judge, case)
             seen(case, found.outcomes[case])
         found.drawn = tuple(found.outcomes.values())
         found.note(_size)
-        self._take(found)
+        self._take(found, asked)
 
     def _put(self, evaluate: Evaluate, shadows: bool) -> Callable[[Any, Outcome], None]:
         """What is done with each case once the backend has answered: count it, put it to the wrong readings."""
@@ -140,7 +163,7 @@ class Check:
 
         return seen
 
-    def _take(self, found: Exploration) -> None:
+    def _take(self, found: Exploration, asked: Question | None) -> None:
         cell = self.cell
         for outcome in found.drawn:
             cell.skipped += outcome.not_asked
@@ -149,7 +172,20 @@ class Check:
             cell.outputs += outcome.outputs
             cell.vacuous += outcome.vacuous
             cell.reason = outcome.refused or cell.reason
-        cell.findings.extend(found.witnesses.values())
+        cell.findings.extend(self._explained(finding, found, asked) for finding in found.witnesses.values())
+
+    def _explained(self, finding: Finding, found: Exploration, asked: Question | None) -> Finding:
+        """The finding with what it looks like, where its answer can be compared with that of a wrong reading."""
+        if self.diagnosis is None or asked is None or finding.kind not in ("value", "shape", "dtype"):
+            return finding
+        assert finding.case is not None
+        failing = sorted(
+            (c for c, o in found.outcomes.items() if o.finding and cause(o.finding) == cause(finding)), key=_size
+        )
+        passing = sorted(
+            (c for c, o in found.outcomes.items() if not (o.finding or o.refused or o.not_asked)), key=_size
+        )
+        return self.diagnosis.explain(finding, asked, failing, passing)
 
 
 def _against_truth(asked: Question) -> Evaluate:

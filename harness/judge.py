@@ -21,6 +21,7 @@ from .cases.recipes import Data, arrays, names
 from .explore import Outcome
 from .oracle.bounds import compare
 from .oracle.truth import Array, Truth, expected_dtype, expected_shape, truths
+from .oracle.vacuous import vacuous
 from .process.protocol import Answer, Request
 from .process.remote import RemoteBackend
 from .verdict import Finding
@@ -96,7 +97,8 @@ class Judge:
             finding = self._value(case, data, truth, results[truth.name], question)
             if finding:
                 return Outcome(finding, also=also)
-        return Outcome(outputs=sum(a.size for a in results.values()), also=also)
+        nothing = vacuous(case, data, _truths(case, question.padding_taps), question.clause)
+        return Outcome(outputs=sum(a.size for a in results.values()), also=also, vacuous=nothing)
 
     def against_property(
         self, case: Case, question: Question, holds: Callable[[Ask, Case], Finding | str | None]
@@ -123,22 +125,22 @@ class Judge:
     def refuses(self, call: Invalid, question: Question) -> Outcome:
         """An invalid call: any exception is right; an answer, a crash or a hang is not."""
         request = call.request()
-        asked = Call(request, question.clause, call.describe(), call.to_dict(), (call.change,))
+        asked = Call(request, question.clause, call, (call.change,))
         if self.asker.stopped(asked):
             return Outcome(not_asked=True)
         answer, also = self.asker.ask(asked)
         if answer.status == "missing":
             return Outcome(refused=f"it has no {request.op}", also=also)
         if answer.mutated:
-            also = (*also, self._changed(call.case, answer, asked.text))
+            also = (*also, self._changed(call.case, answer, call.describe()))
         if answer.status in ("error", "unsupported") and not (answer.error or "").startswith(NO_EXCEPTIONS):
             return Outcome(outputs=1, also=also)
         base = Finding(
             question.clause,
             answer.status,
             "",
-            call=asked.text,
-            case=asked.case,
+            call=call.describe(),
+            case=call.to_dict(),
             expected=f"an exception: {call.why}",
             elements=int(request.arrays[0].size),
         )
@@ -300,7 +302,7 @@ def _call(case: Case, data: Data, clause: str) -> Call:
     beyond = tuple(r > n for r, n in zip(reach, case.x[1:3], strict=True))
     alike = (case.op, case.dtype, *beyond, case.x[0] == 0, case.x[3] == 0, case.layout)
     rare = any(beyond) or 0 in case.x or case.padding not in ("SAME", "VALID")
-    return Call(request_of(case, data), clause, case.describe(), case.to_dict(), alike, rare)
+    return Call(request_of(case, data), clause, case, alike, rare)
 
 
 def _loss(answer: Answer) -> str:

@@ -16,11 +16,15 @@ import pytest
 
 if TYPE_CHECKING:
     from .check import Check
+    from .diagnosis import Diagnosis
     from .judge import Judge
+    from .power import Power
 
 DEFAULT_SEED = 20
 _CHECKS = pytest.StashKey["Check"]()
 _JUDGES = pytest.StashKey[dict[str, "Judge"]]()
+_POWERS = pytest.StashKey[dict[str, "Power"]]()
+_DIAGNOSES = pytest.StashKey[dict[str, "Diagnosis"]]()
 
 #: OpenMP's threads sleep while they wait, instead of spinning: on a busy machine that is a hundredfold. The second:
 #: threads that frameworks start, held to one by their own environment variables.
@@ -54,6 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker; gather the verdicts on the side that reports."""
     config.addinivalue_line("markers", "clause(slug, dtypes=...): the clause of the specification that the test checks")
     config.stash[_JUDGES] = {}
+    config.stash[_POWERS] = {}
+    config.stash[_DIAGNOSES] = {}
     if not hasattr(config, "workerinput"):
         from .collector import Collector
 
@@ -139,9 +145,28 @@ def _bound(item: pytest.Item, judge: Judge, dtype: str) -> Check:
     text = clause(marker.args[0])
     cell = Cell(text.slug, text.level, dtype, judge.backend.text)
     config = item.config
-    made = Check(judge, cell, level=config.getoption("level"), seed=config.getoption("convspec_seed"))
+    level, seed = config.getoption("level"), config.getoption("convspec_seed")
+    made = Check(judge, cell, level=level, seed=seed, power=_power(item, judge), diagnosis=_diagnosis(item, judge))
     item.stash[_CHECKS] = made
     return made
+
+
+def _power(item: pytest.Item, judge: Judge) -> Power:
+    """What this process's cases tell apart, one account a backend."""
+    from .power import Power
+
+    powers = item.config.stash[_POWERS]
+    if judge.backend.text not in powers:
+        marked = [(i, i.get_closest_marker("clause")) for i in item.session.items if isinstance(i, pytest.Function)]
+        cells = {(mark.args[0], i.callspec.params["dtype"]) for i, mark in marked if mark and hasattr(i, "callspec")}
+        powers[judge.backend.text] = Power(judge.contract, cells)
+    return powers[judge.backend.text]
+
+
+def _diagnosis(item: pytest.Item, judge: Judge) -> Diagnosis:
+    from .diagnosis import Diagnosis
+
+    return item.config.stash[_DIAGNOSES].setdefault(judge.backend.text, Diagnosis(judge))
 
 
 # ---- from check to report -----------------------------------------------------------------------------------------

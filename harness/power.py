@@ -3,7 +3,8 @@
 May import the judge, the catalogue and `process.local`. A pass is worth what its cases could have caught. A reading is
 told apart by a case if it would have failed there: the same question, the same oracle, the same bounds. It all happens
 in NumPy, beside the backend, and a reading is asked only of cases that have what its own recorded call has (its
-operation and type; its strides, groups, padding, special values, memory layout where it has such).
+operation and type; its strides, groups, padding, special values, memory layout where it has such), and first where
+earlier runs told it (`told.json`, which the project's tests write).
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from convspec.adapters.backend import Contract
 
@@ -41,20 +45,20 @@ class _Declaring(Judge):
 
 @dataclass
 class Shadow:
-    """One wrong reading, and what a case must have to be put to it."""
+    """One wrong reading, what a case must have to be put to it, and the cells of this run where it is told first."""
 
     name: str
     judge: Judge
     needs: dict[Key, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
+    cells: frozenset[Key] = frozenset()
 
 
 def _needs(asked: dict[str, Any]) -> Iterable[tuple[Key, frozenset[str]]]:
     """Operation, type and features of a recorded call."""
     x = asked["shapes"][0]
-    w = asked["shapes"][1] if asked["op"].startswith("conv2d") and len(asked["shapes"]) > 1 else (1, 1, 1, 1)
-    kernel = w[:2] if "ksize" not in asked else asked["ksize"]
-    features = set(_features(x, w, kernel, asked, asked.get("groups", 1)))
-    features |= {"special"} if asked.get("put") else set()
+    w = asked["shapes"][1] if asked["op"].startswith("conv2d") else ()
+    features = set(_features(x, w, asked, asked.get("groups", 1)))
+    features |= {"special"} if any(_not_finite(value) for _, _, value in asked.get("put", ())) else set()
     layouts = asked.get("layout", "C")
     features |= {"layout"} if set((layouts,) if isinstance(layouts, str) else layouts) != {"C"} else set()
     features |= {"bias"} if asked.get("bias") else set()
@@ -63,7 +67,7 @@ def _needs(asked: dict[str, Any]) -> Iterable[tuple[Key, frozenset[str]]]:
     yield (asked["op"], dtype), frozenset(features)
 
 
-def _features(x: Any, w: Any, kernel: Any, options: dict[str, Any], groups: int) -> Iterable[str]:
+def _features(x: Any, w: Any, options: dict[str, Any], groups: int) -> Iterable[str]:
     strides, dilations, padding = options["strides"], options["dilations"], options["padding"]
     if 0 in x or 0 in w:
         yield "empty"
@@ -77,8 +81,10 @@ def _features(x: Any, w: Any, kernel: Any, options: dict[str, Any], groups: int)
         yield padding if isinstance(padding, str) else "explicit"
     elif padding == "SAME":
         yield "SAME"
-    if len(kernel) == 2 and tuple(kernel) == (1, 1):
-        yield "pointwise"
+
+
+def _not_finite(value: Any) -> bool:
+    return not np.isfinite(np.asarray(value, np.float64)).all()
 
 
 def _larger(value: Any) -> bool:
@@ -88,9 +94,10 @@ def _larger(value: Any) -> bool:
         return bool(value > 1)
 
 
+@lru_cache(maxsize=8)
 def features_of(case: Case) -> frozenset[str]:
     """What a case has that a reading may need."""
-    found = set(_features(case.x, case.w if case.is_convolution else (), case.kernel, case.options, case.groups))
+    found = set(_features(case.x, case.w if case.is_convolution else (), case.options, case.groups))
     found |= {"special"} if any(word in case.recipe for word in SPECIAL) else set()
     found |= {"layout"} if case.layout != "C" else set()
     found |= {"bias"} if case.bias else set()
@@ -100,30 +107,46 @@ def features_of(case: Case) -> frozenset[str]:
 class Power:
     """The readings that no case has told apart yet, and what was told so far."""
 
-    def __init__(self, contract: Contract = Contract()) -> None:  # noqa: B008 - it is frozen
+    def __init__(self, contract: Contract = Contract(), cells: Iterable[Key] = ()) -> None:  # noqa: B008 - it is frozen
         self.contract = contract
+        self.cells = frozenset(cells)
         self.left = {name: self._shadow(name, reading) for name, reading in readings.known().items()}
+        self.here: list[Shadow] = []
         self.told: dict[str, str] = {}
         self.reach: dict[str, str] = {}
         self.asked = 0
+
+    def begin(self, clause: str, dtype: str) -> None:
+        """Say in which cell the next cases are asked: the readings that are told apart in others wait for those."""
+        for shadow in self.here:  # asked where it used to be told, and not told: from now on it is asked everywhere
+            shadow.cells = frozenset()
+        cell = (clause, dtype)
+        self.here = [s for s in self.left.values() if not s.cells or cell in s.cells]
 
     def _shadow(self, name: str, reading: Any) -> Shadow:
         judge = _Declaring(LocalBackend(reading(), name))  # type: ignore[arg-type] - it stands where a worker does
         judge.declared = None if self.contract == Contract() else self.contract
         shadow = Shadow(name, judge)
+        shadow.cells = frozenset(readings.told_in().get(name, ())) & self.cells
         for call in reading.zoo.witness:
             for key, features in _needs(call):
                 shadow.needs[key].append(features)
         return shadow
 
+    @staticmethod
+    def wants(shadow: Shadow, case: Case) -> bool:
+        """Whether this case has what the reading's recorded call has."""
+        needs = shadow.needs.get((case.op, case.dtype))
+        return needs is not None and any(needed <= features_of(case) for needed in needs)
+
     def put(self, case: Case, evaluate: Evaluate, outcome: Outcome) -> tuple[list[str], dict[str, str]]:
         """Put a case that the backend was asked to every reading that is left: (told apart, out of reach with why)."""
         if outcome.not_asked:
             return [], {}
-        key, has = (case.op, case.dtype), features_of(case)
         told, reach = [], {}
-        for name, shadow in list(self.left.items()):
-            if not any(needed <= has for needed in shadow.needs.get(key, ())):
+        for shadow in tuple(self.here):
+            name = shadow.name
+            if not self.wants(shadow, case):
                 continue
             if outcome.refused and name in self.reach:
                 continue
@@ -137,4 +160,5 @@ class Power:
                 told.append(name)
                 self.told[name] = case.describe()
                 del self.left[name]
+                self.here.remove(shadow)
         return told, reach

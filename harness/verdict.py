@@ -35,7 +35,8 @@ class Finding:
     """One broken clause with its smallest witness.
 
     `kind` groups findings of one cause: value, shape, dtype, type, exception, crash, hang, changed input, alias,
-    silent (an invalid call that was answered) or property.
+    silent (an invalid call that was answered) or property. `diagnosis` is the known wrong reading that explains it,
+    `taps` the taps that are missing, doubled or read elsewhere; both are empty where there is nothing to say.
     """
 
     clause: str
@@ -48,6 +49,8 @@ class Finding:
     error: str = ""
     elements: int = 0
     stderr: str = ""
+    diagnosis: str = ""
+    taps: str = ""
 
     @property
     def is_crash(self) -> bool:

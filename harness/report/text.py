@@ -22,6 +22,8 @@ def describe(finding: Finding, width: int = 110) -> str:
         ("expected", finding.expected),
         ("got", finding.got),
         ("error", finding.error),
+        ("matches", finding.diagnosis),
+        ("taps", finding.taps),
         ("stderr", _last_lines(finding.stderr)),
     )
     lines += [f"  {name + ':':<10}{value}" for name, value in rows if value]

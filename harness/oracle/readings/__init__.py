@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-__all__ = ["classes", "known", "spared"]
+__all__ = ["classes", "known", "spared", "told_in"]
 
 
 def classes(package: str, path: Any, prefix: str, attribute: str) -> dict[str, Any]:
@@ -42,3 +44,11 @@ def known() -> dict[str, Any]:
 def spared() -> dict[str, Any]:
     """Right backends that look unusual, by name."""
     return classes(__name__, __path__, "right_", "spared")
+
+
+@cache
+def told_in() -> dict[str, tuple[tuple[str, str], ...]]:
+    """Where a run tells a reading apart: some cells (clause, dtype) of level quick; a reading may be missing."""
+    path = Path(__file__).parent / "told.json"
+    recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {name: tuple((clause, dtype) for clause, dtype in cells) for name, cells in recorded.items()}

@@ -145,11 +145,15 @@ def options_of(asked):
     return {name: asked[name] for name in OTHERS[family]}
 
 
+def bias_of(asked):
+    n = asked["shapes"][1][3]
+    return (np.arange(n) - n // 2 + 0.5).astype(dtype_of(asked["dtype"]))
+
+
 def ask(backend, asked, arrays):
     options = options_of(asked)
     if asked.get("bias"):
-        n = asked["shapes"][1][3]
-        options["bias"] = (np.arange(n) - n // 2 + 0.5).astype(dtype_of(asked["dtype"]))
+        options["bias"] = bias_of(asked)
     with np.errstate(all="ignore"):
         return getattr(backend, asked["op"])(*arrays, **options)
 

@@ -1,0 +1,211 @@
+"""What a wrong answer looks like: the known wrong reading that explains it, and the taps that went wrong.
+
+May import the judge, the catalogue and `process.local`. A reading explains an answer if it is wrong there too and gives
+the same, to the bit on exact data and within twice the bound elsewhere. To be named it has to explain every failing
+case at hand, to be right on those that pass, and to be borne out by its own recorded call, which the backend is asked
+as well. So a fault that nobody has described gets no name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from .cases.case import Case
+from .cases.formats import FORMATS
+from .cases.recipes import arrays
+from .judge import Judge, Question, request_of, same_bits
+from .oracle import readings
+from .oracle.bounds import accumulator_of, compare, delta
+from .oracle.readings import calls
+from .oracle.readings.correct import Correct
+from .oracle.truth import Array, Truth, truths
+from .process.layouts import LAYOUTS
+from .process.local import LocalBackend
+from .process.protocol import Answer, Request
+from .taps import read_back
+from .verdict import Finding
+
+#: Cases that a reading has to explain besides the witness, at most, failing and passing; and the largest that is tried.
+MOST_CASES, LARGEST = 6, 20_000
+
+
+@dataclass
+class Diagnosis:
+    """Names wrong readings for one backend. What explained it once is tried first the next time."""
+
+    judge: Judge
+    _readings: dict[str, LocalBackend] = field(default_factory=dict)
+    _named: list[str] = field(default_factory=list)
+
+    def explain(
+        self, finding: Finding, question: Question, failing: Sequence[Case], passing: Sequence[Case]
+    ) -> Finding:
+        """The finding with its diagnosis, and with the taps that went wrong."""
+        assert finding.case is not None
+        witness = Case.from_dict(finding.case)
+        said = self.of(witness, question, failing, passing) if _size(witness) <= LARGEST else ""
+        taps = read_back(self.judge, witness) if finding.kind == "value" else ""
+        return replace(finding, diagnosis=said, taps=taps)
+
+    def of(self, witness: Case, question: Question, failing: Sequence[Case], passing: Sequence[Case]) -> str:
+        """What the answer to `witness` looks like, or nothing. The other cases are of the same check."""
+        names = [n for n in _candidates(witness.op) if self._explains(n, witness, question)]
+        others = [c for c in failing if c != witness and _size(c) <= LARGEST][:MOST_CASES]
+        for case in others:
+            names = [n for n in names if self._explains(n, case, question)]
+        for case in [c for c in passing if _size(c) <= LARGEST][:MOST_CASES]:
+            names = [n for n in names if self._right_too(n, case, question)]
+        names = [n for n in names if self._borne_out(n)]
+        if not names:
+            return ""
+        chosen = next((n for n in self._named if n in names), None) or min(names, key=_particular)
+        if chosen not in self._named:
+            self._named.append(chosen)
+        return str(readings.known()[chosen].zoo.what)
+
+    # ---- one reading against one case ------------------------------------------------------------------------------
+
+    def _reading(self, name: str) -> LocalBackend:
+        if name not in self._readings:
+            self._readings[name] = LocalBackend(readings.known()[name](), name)
+        return self._readings[name]
+
+    def _explains(self, name: str, case: Case, question: Question) -> bool:
+        """Whether the reading is wrong on this case, in the way in which the backend is."""
+        answers = self._answers(name, case)
+        if answers is None:
+            return False
+        got, said = answers
+        facts = truths(case, arrays(case), padding_taps=question.padding_taps)
+        if not all(_alike(g, s) for g, s in zip(got.arrays, said.arrays, strict=True)):
+            return False
+        if _shaped(said, facts) and self._right(said, facts, case, question):
+            return False
+        return all(
+            _same(g, s, truth, case.dtype)
+            for g, s, truth in zip(got.arrays, said.arrays, facts, strict=True)
+            if not question.only or truth.name in question.only
+        )
+
+    def _right_too(self, name: str, case: Case, question: Question) -> bool:
+        """Whether the reading, like the backend, is right on this case."""
+        said = self._reading(name).call(request_of(case, arrays(case)))
+        facts = truths(case, arrays(case), padding_taps=question.padding_taps)
+        if said.status != "ok" or len(said.arrays) != len(facts):
+            return False
+        return _shaped(said, facts) and self._right(said, facts, case, question)
+
+    def _right(self, said: Answer, facts: tuple[Truth, ...], case: Case, question: Question) -> bool:
+        contract = question.contract or self.judge.contract
+        asked = [t for t in facts if not question.only or t.name in question.only]
+        by_name = dict(zip([t.name for t in facts], said.arrays, strict=True))
+        options: dict[str, Any] = {"flush": question.flush, "spread": question.nan_may_spread}
+        return all(compare(by_name[t.name], t, case.dtype, contract, **options) is None for t in asked)
+
+    def _answers(self, name: str, case: Case) -> tuple[Answer, Answer] | None:
+        """What the backend and the reading answer, where both answer."""
+        request = request_of(case, arrays(case))
+        said = self._reading(name).call(request)
+        if said.status != "ok":
+            return None
+        got = self._asked(case, request)
+        return (got, said) if got.status == "ok" and len(got.arrays) == len(said.arrays) else None
+
+    def _asked(self, case: Case, request: Request) -> Answer:
+        """The backend's answer, asked once for all readings."""
+        if case != self._last[0]:
+            self._last = (case, self.judge.backend.call(request))
+        return self._last[1]
+
+    _last: tuple[Case | None, Answer] = (None, Answer("missing"))
+
+    def _borne_out(self, name: str) -> bool:
+        """Whether the backend answers the reading's own recorded calls as the reading does, and not as is right."""
+        telling = False
+        for recorded in readings.known()[name].zoo.witness:
+            request = _request(recorded)
+            if request is None:
+                continue
+            said, right = self._reading(name).call(request), self._reading_of_right().call(request)
+            got = self.judge.backend.call(request)
+            if "ok" not in (said.status, right.status) or got.status != said.status:
+                return False
+            if said.status != "ok":
+                continue
+            if not _same_recorded(recorded, got, said):
+                return False
+            telling = True
+        return telling
+
+    def _reading_of_right(self) -> LocalBackend:
+        if "" not in self._readings:
+            self._readings[""] = LocalBackend(Correct(), "right")
+        return self._readings[""]
+
+
+def _size(case: Case) -> int:
+    return int(np.prod(case.x) + np.prod(case.y))
+
+
+def _candidates(op: str) -> Iterable[str]:
+    """Readings whose recorded calls ask this operation."""
+    return (n for n, reading in readings.known().items() if any(c["op"] == op for c in reading.zoo.witness))
+
+
+def _particular(name: str) -> tuple[int, str]:
+    """How much a reading is about: the one that says less is preferred."""
+    return len(readings.known()[name].zoo.what), name
+
+
+def _request(recorded: dict[str, Any]) -> Request | None:
+    """A recorded call as the worker is asked it; None where its memory layouts have no name there."""
+    layouts = recorded.get("layout", "C")
+    values = calls.arrays_of(recorded | {"layout": "C"})
+    order = (layouts,) * len(values) if isinstance(layouts, str) else tuple(layouts)
+    if not set(order) <= set(LAYOUTS):
+        return None
+    if recorded.get("bias"):
+        values.append(calls.bias_of(recorded))
+        order = (*order, "C")
+    return Request(recorded["op"], tuple(np.ascontiguousarray(v) for v in values), order, calls.options_of(recorded))
+
+
+# ---- two answers ---------------------------------------------------------------------------------------------------
+
+
+def _alike(got: Array, said: Array) -> bool:
+    return got.shape == said.shape and got.dtype == said.dtype
+
+
+def _shaped(said: Answer, facts: tuple[Truth, ...]) -> bool:
+    return all(a.shape == t.value.shape for a, t in zip(said.arrays, facts, strict=True))
+
+
+def _same(got: Array, said: Array, truth: Truth, dtype: str) -> bool:
+    """The same to the bit, or as near as two orders of summation may lie."""
+    if same_bits(got, said):
+        return True
+    if truth.scale is None or got.shape != truth.value.shape:
+        return False
+    fmt, accumulator = FORMATS[dtype], accumulator_of(dtype)
+    with np.errstate(all="ignore"):
+        a, b = got.astype(np.float64), said.astype(np.float64)
+        allowed = 2 * delta(truth, accumulator, 2 * fmt.precision <= accumulator.precision).astype(np.float64)
+        if dtype not in ("float64", accumulator.name):
+            allowed = allowed + 2 * fmt.unit * np.maximum(np.abs(a), np.abs(b)) * (allowed > 0)
+        return bool(np.all((np.abs(a - b) <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b))))
+
+
+def _same_recorded(recorded: dict[str, Any], got: Answer, said: Answer) -> bool:
+    """The same answer to a recorded call, within twice the bound that the call carries."""
+    if len(got.arrays) != len(said.arrays):
+        return False
+    pairs = zip(got.arrays, said.arrays, strict=True)
+    return all(
+        same_bits(g, s) or calls.compare(g, s, 2 * calls.allowed(Correct(), recorded, index)) is None
+        for index, (g, s) in enumerate(pairs)
+    )
