@@ -31,7 +31,9 @@ def distinct(case: Case, rng: np.random.Generator) -> Data:
         values = np.array([start + int(i) % (span + 1) for i in rng.permutation(count)], dtype=case.dtype)
     else:
         most = 2 ** (FORMATS[case.dtype].precision + 1) - 1
-        values = rng.permutation(count) % most - float(min(count, most) // 2)
+        values = rng.permutation(count) % most - float(
+            max(min(count, most) // 2 - 1, 0)
+        )  # of two values one is positive
     return _pool_data(case, rng, values.reshape(case.x))
 
 

@@ -24,6 +24,14 @@ Recipe = Callable[[Case, np.random.Generator], Data]
 
 RECIPES: dict[str, Recipe] = {}
 
+#: Recipes whose products have signs that are independent of each other: statistics hold of their sums.
+RANDOM_SIGN = frozenset({"real", "tiny", "wide", "spikes", "statistical"})
+
+
+def of_random_sign(case: Case) -> bool:
+    """Whether the products of each sum have independent signs; along a broadcast axis they are all the same."""
+    return case.is_convolution and case.recipe in RANDOM_SIGN and case.layout != "broadcast"
+
 
 def recipe(name: str) -> Callable[[Recipe], Recipe]:
     """Enter a function in the list of recipes."""
@@ -129,14 +137,28 @@ def most_distinct(case: Case) -> int:
     return budget if case.op == "conv2d" else max(budget // fan_in(case), 1)
 
 
+def met(case: Case, axis: int) -> tuple[Array, Array]:
+    """The rows (or columns) of the image that some window reads, and the taps that read some: an impulse elsewhere
+    would tell nothing. All of them, where there is nothing to read.
+    """
+    window, n, k = case.window, case.x[1 + axis], case.kernel[axis]
+    first = np.arange(window.output[axis]) * window.strides[axis] - window.pads[axis][0]
+    reads = first[:, None] + np.arange(k) * window.dilations[axis]
+    inside = (reads >= 0) & (reads < n)
+    if not inside.any():
+        return np.arange(n), np.arange(k)
+    return np.unique(reads[inside]), np.flatnonzero(inside.any(axis=0))
+
+
 @recipe("impulse-x")
 def impulse_x(case: Case, rng: np.random.Generator) -> Data:
     """Exact. One pixel of each image is one: the answer is the kernel, read back flipped."""
     data = _with_signs(case, rng)
     x, w = np.zeros(case.x), np.arange(np.prod(case.w, dtype=int)).reshape(case.w)
     if x.size:
+        rows, columns = (met(case, axis)[0] for axis in (0, 1))
         for image in x:
-            image[tuple(rng.integers(0, s) for s in image.shape)] = 1
+            image[rng.choice(rows), rng.choice(columns), rng.integers(0, case.x[3])] = 1
     return data | {"x": x, "w": w % most_distinct(case) + 1.0}
 
 
@@ -146,7 +168,9 @@ def impulse_w(case: Case, rng: np.random.Generator) -> Data:
     data = _with_signs(case, rng)
     x, w = np.arange(np.prod(case.x, dtype=int)).reshape(case.x), np.zeros((case.taps, case.filters))
     if case.taps:
-        w[rng.integers(0, case.taps, case.filters), np.arange(case.filters)] = 1
+        (rows, columns), channels = (met(case, axis)[1] for axis in (0, 1)), case.w[2]
+        taps = rng.choice(rows, case.filters) * case.kernel[1] + rng.choice(columns, case.filters)
+        w[taps * channels + rng.integers(0, channels, case.filters), np.arange(case.filters)] = 1
     return data | {"x": x % most_distinct(case) + 1.0, "w": w.reshape(case.w)}
 
 
@@ -155,14 +179,17 @@ def impulse_w(case: Case, rng: np.random.Generator) -> Data:
 ODD_BITS = {"float64": 30, "float32": 14, "float16": 11, "bfloat16": 8}
 
 
+#: Bits of recipe `odd-wide`: sums of 64 terms stay exact (256 in float64).
+ODD_WIDE_BITS = {"float64": 45, "float32": 18, "float16": 11, "bfloat16": 8}
+
+
 def odd_integers(rng: np.random.Generator, bits: int, shape: tuple[int, ...]) -> Array:
     """Odd integers of exactly `bits` bits, with random signs."""
     values: Array = (rng.integers(2 ** (bits - 2), 2 ** (bits - 1), shape) * 2 + 1) * rng.choice((-1.0, 1.0), shape)
     return values
 
 
-def _odd(case: Case, rng: np.random.Generator, wide: str) -> Data:
-    bits = ODD_BITS[case.dtype]
+def _odd(case: Case, rng: np.random.Generator, wide: str, bits: int) -> Data:
     room = 2.0 ** (FORMATS[ACCUMULATOR[case.dtype]].precision - bits)
     keep = room / fan_in(case) / 2 if fan_in(case) > room else 1.0
     data: Data = {name: rng.choice((-1.0, 1.0), shape) for name, shape in shapes(case).items()}
@@ -174,19 +201,26 @@ def _odd(case: Case, rng: np.random.Generator, wide: str) -> Data:
 @recipe("odd")
 def odd(case: Case, rng: np.random.Generator) -> Data:
     """Exact. Wide odd integers in x, signs in w: inputs rounded to TF32 or bfloat16, and narrow accumulators."""
-    return _odd(case, rng, "x")
+    return _odd(case, rng, "x", ODD_BITS[case.dtype])
 
 
 @recipe("odd-w")
 def odd_w(case: Case, rng: np.random.Generator) -> Data:
     """Exact. The same with the wide integers in the filter."""
-    return _odd(case, rng, "w")
+    return _odd(case, rng, "w", ODD_BITS[case.dtype])
 
 
 @recipe("odd-dy")
 def odd_dy(case: Case, rng: np.random.Generator) -> Data:
     """Exact. The same with the wide integers in the output gradient."""
-    return _odd(case, rng, "dy")
+    return _odd(case, rng, "dy", ODD_BITS[case.dtype])
+
+
+@recipe("odd-wide")
+def odd_wide(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. Odd integers of 18 bits in one operand, few terms a sum: inputs split in two bfloat16 terms, 16 bits."""
+    operands = ("x", "w", "dy") if case.op == "conv2d_vjp" else ("x", "w")
+    return _odd(case, rng, operands[case.seed % len(operands)], ODD_WIDE_BITS[case.dtype])
 
 
 @recipe("cancel")
@@ -218,6 +252,46 @@ def signed(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: f
 def real(case: Case, rng: np.random.Generator) -> Data:
     """Magnitudes of 0.5..1 with random signs: judged by the bound."""
     return {name: signed(rng, shape, 0.5, 1.0) for name, shape in shapes(case).items()}
+
+
+@recipe("statistical")
+def statistical(case: Case, rng: np.random.Generator) -> Data:
+    """Magnitudes uniform in 0.5..1 with random signs: the errors are a random walk, and tell the effective precision."""
+    return {name: signed(rng, shape, 0.5, 1.0) for name, shape in shapes(case).items()}
+
+
+def _pairs(rng: np.random.Generator, size: int) -> tuple[Array, Array, Array]:
+    """Indices of 0..size in random pairs, (one, other), and the one that is left where the size is odd."""
+    order, half = rng.permutation(size), size // 2
+    return order[:half], order[half : 2 * half], order[2 * half :] if half else order[:0]
+
+
+@recipe("near-zero")
+def near_zero(case: Case, rng: np.random.Generator) -> Data:
+    """Sums that cancel: the accumulator is seen through an output type that is narrower than it.
+
+    Channels, filters and images are paired at random. x repeats in the other channel and the other image, dy in the other
+    filter; w and dy change their sign where x or dy repeats, so that y, dx and dw all cancel. An odd one stays alone, so
+    small that its sums are of the size of the accumulator's rounding.
+    """
+    precision = FORMATS[case.dtype].precision
+    remainder = 2.0 ** (precision - (24 if precision < 24 else 53))
+    scale = 16.0 if case.dtype == "float16" else 1.0  # the errors are normal numbers, and no partial sum overflows
+    data = {name: signed(rng, shape, 0.5, 1.0) * scale for name, shape in shapes(case).items()}
+    x, w, dy, filters = data["x"], data["w"], data["dy"], case.filters // case.groups
+    for group in range(case.groups):
+        one, other, alone = _pairs(rng, case.w[2])
+        first, here = group * case.w[2], slice(group * filters, (group + 1) * filters)
+        x[..., first + other] = x[..., first + one]
+        x[..., first + alone] *= remainder
+        w[:, :, other, here] = -w[:, :, one, here]
+        one, other, alone = (i + group * filters for i in _pairs(rng, filters))
+        w[..., other], dy[..., other] = -w[..., one], dy[..., one]
+        dy[..., alone] *= remainder
+    one, other, alone = _pairs(rng, case.x[0])
+    x[other], dy[other] = x[one], -dy[one]
+    dy[alone] *= remainder
+    return data
 
 
 @recipe("positive")
