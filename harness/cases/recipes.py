@@ -256,7 +256,7 @@ def real(case: Case, rng: np.random.Generator) -> Data:
 
 @recipe("statistical")
 def statistical(case: Case, rng: np.random.Generator) -> Data:
-    """Magnitudes uniform in 0.5..1 with random signs: the errors are a random walk, and tell the effective precision."""
+    """Magnitudes uniform in 0.5..1 with random signs: errors are a random walk, and tell the effective precision."""
     return {name: signed(rng, shape, 0.5, 1.0) for name, shape in shapes(case).items()}
 
 
@@ -270,9 +270,9 @@ def _pairs(rng: np.random.Generator, size: int) -> tuple[Array, Array, Array]:
 def near_zero(case: Case, rng: np.random.Generator) -> Data:
     """Sums that cancel: the accumulator is seen through an output type that is narrower than it.
 
-    Channels, filters and images are paired at random. x repeats in the other channel and the other image, dy in the other
-    filter; w and dy change their sign where x or dy repeats, so that y, dx and dw all cancel. An odd one stays alone, so
-    small that its sums are of the size of the accumulator's rounding.
+    Channels, filters and images are paired at random. x repeats in the other channel and the other image, dy in the
+    other filter; w and dy change their sign where x or dy repeats, so that y, dx and dw all cancel. An odd one stays
+    alone, so small that its sums are of the size of the accumulator's rounding.
     """
     precision = FORMATS[case.dtype].precision
     remainder = 2.0 ** (precision - (24 if precision < 24 else 53))

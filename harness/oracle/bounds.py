@@ -1,11 +1,11 @@
 """How far from the truth a right backend may lie: per element, from the case, never from a tolerance.
 
-May import `cases`, `truth` and the adapters' contract. The formulas are those of the specification's `numerics.md`:
+May import `cases`, `truth`, `statistics` and the adapters' contract. The formulas are those of `spec/numerics.md`:
 
     delta = gamma(m) S + n eta / 2 (+ n 2^-53 S where y is float64 itself),   gamma(m) = m u / (1 - m u)
 
 with u and eta of the accumulator, and zero where the data lie on a lattice whose every partial sum the accumulator
-holds (clause `exact-on-lattice`).
+holds (clause `exact-on-lattice`). On data of random sign an element's statistical bound counts where it is smaller.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from convspec.adapters.backend import Contract
 from convspec.harness.cases.formats import ACCUMULATOR, FORMATS, Format, round_to
 
+from .statistics import SHORT, TF32_UNIT, element_bound
 from .truth import LONG_IS_WIDER, Truth
 
 Array = npt.NDArray[Any]
@@ -26,7 +27,6 @@ DIRECT = Contract()
 
 #: Amplification of the rounding error through the transforms of Winograd's F(4,3), the widest that is in use.
 WINOGRAD_AMPLIFICATION = 256.0
-TF32_UNIT = 2.0**-11
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ def delta(
     exact_products: bool,
     contract: Contract = DIRECT,
     inputs: Format | None = None,
+    *,
+    random_sign: bool = False,
 ) -> Array:
     """The allowed distance from y, for each element, before rounding to the output's type."""
     assert truth.scale is not None and truth.count is not None  # noqa: PT018
@@ -66,6 +68,10 @@ def delta(
     allowed = roundings * u / (1 - roundings * u) * S + n * accumulator.least_subnormal / 2
     if not LONG_IS_WIDER or accumulator.name != "float64":
         allowed = allowed + n * 2.0**-53 * S
+    if contract.tf32:
+        allowed = allowed + 2 * TF32_UNIT * S
+    if random_sign and truth.squares and contract.algorithm == "direct" and n.max(initial=0) > SHORT:
+        allowed = np.minimum(allowed, element_bound(truth, accumulator, contract))
     if not contract.tf32 and contract.algorithm == "direct":
         on_lattice = (2.0**accumulator.precision * truth.quantum >= S) & (truth.quantum >= accumulator.least_subnormal)
         allowed = np.where(on_lattice | (n == 0) & (truth.extra_roundings == 0), 0.0, allowed)
@@ -81,12 +87,10 @@ def accumulator_of(dtype: str, contract: Contract = DIRECT) -> Format:
 
 
 def _declared(truth: Truth, accumulator: Format, inputs: Format, contract: Contract) -> Array:
-    """What a declared contract adds to the bound."""
+    """What a declared contract adds to the bound, whatever the signs of the data."""
     n, S = truth.count, truth.scale
     assert n is not None and S is not None  # noqa: PT018
     extra = np.zeros_like(S)
-    if contract.tf32:
-        extra = extra + 2 * TF32_UNIT * S
     if contract.flush_subnormals:
         magnitudes = n if truth.magnitudes is None else truth.magnitudes()
         extra = extra + 2 * n * accumulator.least_normal + inputs.least_normal * magnitudes
@@ -98,12 +102,20 @@ def _declared(truth: Truth, accumulator: Format, inputs: Format, contract: Contr
 
 
 def compare(
-    got: Array, truth: Truth, dtype: str, contract: Contract = DIRECT, *, flush: bool = True, spread: bool = False
+    got: Array,
+    truth: Truth,
+    dtype: str,
+    contract: Contract = DIRECT,
+    *,
+    flush: bool = True,
+    spread: bool = False,
+    random_sign: bool = False,
 ) -> Discrepancy | None:
     """The worst element of `got` outside the allowed range, or None when all is right.
 
     `flush` lets a result in the subnormal range be zero: whether it is kept is a clause of its own. `spread` lets a NaN
-    stand where the answer is a number.
+    stand where the answer is a number. `random_sign` says that the products' signs are independent, so that the
+    statistical bound of an element holds too.
     """
     if truth.scale is None:
         return _to_the_bit(got, truth)
@@ -112,7 +124,7 @@ def compare(
     exact_products = 2 * fmt.precision <= accumulator.precision
     y = truth.value
     with np.errstate(all="ignore"):
-        allowed = delta(truth, accumulator, exact_products, contract, fmt)
+        allowed = delta(truth, accumulator, exact_products, contract, fmt, random_sign=random_sign)
         low, high = y - allowed, y + allowed
         if dtype not in ("float64", accumulator.name):
             low, high = round_to(low, dtype), round_to(high, dtype)

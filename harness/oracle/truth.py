@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ class Truth:
     holds every product. `scale` None means: no arithmetic is done, so the value itself, to the bit.
     `magnitudes()` is sum|x| + sum|w| over the taps, for backends that declare that they flush subnormals; `norm` is
     the product of the operands' Euclidean norms and `elements` their size, for those that declare a transform.
+    `squares()` is D^2 = R(a^2, b^2), which costs one more convolution, and is asked for on data of random sign alone.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Truth:
     quantum: float = 0.0
     products: bool = True
     magnitudes: Callable[[], Array] | None = None
+    squares: Callable[[], Array] | None = None
     norm: float = 0.0
     elements: int = 0
     finite: bool = True
@@ -95,6 +98,8 @@ def _forward(case: Case, data: Data, padding_taps: str) -> Truth:
     assert truth.scale is not None
     bias = data["bias"].astype(truth.value.dtype)
     finite = np.where(np.isfinite(bias), np.abs(bias), 0).astype(np.float64)
+    of_products = truth.squares
+    assert of_products is not None
     return Truth(
         "y",
         truth.value + bias,
@@ -102,6 +107,9 @@ def _forward(case: Case, data: Data, padding_taps: str) -> Truth:
         truth.count,
         min(truth.quantum, quantum(data["bias"])),
         magnitudes=truth.magnitudes,
+        squares=cache(
+            lambda: of_products() + 2 * finite**2
+        ),  # it may be part of every partial sum, not of half of them
         norm=truth.norm,
         elements=truth.elements,
         finite=truth.finite,
@@ -129,6 +137,7 @@ def _bilinear(name: str, apply: Map, a: Array, b: Array, dtype: str) -> Truth:
         count,
         spacing,
         magnitudes=magnitudes,
+        squares=cache(lambda: apply(left * left, right * right)),
         norm=norm,
         elements=left.size + right.size,
         finite=bool(np.isfinite(a).all() and np.isfinite(b).all()),
