@@ -9,37 +9,66 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .case import CONVOLUTIONS, Case
+from .case import CONVOLUTIONS, Case, Pair
 from .strategies import TAILS
 
-SIZES = tuple(sorted({*range(1, 10), *TAILS}))
+SIZES = tuple(sorted({*range(1, 10), *TAILS, 127, 128, 129}))
 FEW_SIZES = (1, 5, 8, 9, 16, 17, 33)
+BATCHES = tuple(range(1, 10))
+KERNELS = tuple(range(1, 12))
 
 
 def tails(dtype: str, level: str) -> Iterator[Case]:
-    """One axis at a time through every size, the others small; convolution, its gradients, pooling."""
-    base = Case("conv2d", (1, 3, 4, 3), (2, 3), filters=2, padding="SAME", dtype=dtype)
-    for seed, n in enumerate(FEW_SIZES if level == "quick" else SIZES):
-        yield base.but(x=(1, 3, n, 3), seed=seed)
-        yield base.but(x=(1, n, 4, 3), seed=seed)
-        yield base.but(x=(1, 3, 4, n), seed=seed, recipe="odd")
-        yield base.but(filters=n, seed=seed, strides=(1, 2))
-        yield base.but(op="conv2d_vjp", x=(1, 3, n, 3), seed=seed)
-        yield base.but(op="conv2d_vjp", x=(1, 3, 4, n), seed=seed)
-        yield base.but(op="conv2d_vjp", filters=n, seed=seed)
-        pool = Case("max_pool", (1, 3, n, 3), (2, 3), padding="SAME", dtype=dtype, recipe="distinct", seed=seed)
-        yield pool
-        yield pool.but(x=(1, 3, 4, n), strides=(2, 2))
-        yield pool.but(op="max_pool_vjp", x=(2, 3, n, 2), strides=(1, 2))
-        if n <= 9:
-            yield base.but(x=(n, 3, 4, 3), seed=seed)
-            yield base.but(op="conv2d_vjp", x=(n, 3, 4, 2), seed=seed)
-            yield pool.but(x=(n, 4, 3, 2))
-            yield base.but(x=(1, n + 2, 11, 3), groups=3, filters=3 * n, seed=seed)
-        if n <= 11:
-            yield base.but(x=(1, 12, 11, 2), kernel=(n, 12 - n), seed=seed)
-            yield base.but(x=(1, 12, 11, 2), kernel=(n, n), seed=seed, strides=(2, 1))
-            yield pool.but(x=(1, 12, 11, 2), kernel=(n, n), strides=(2, 3))
+    """One axis at a time through every size, the others small: convolution, pooling, and the gradients of both."""
+    quick = level == "quick"
+    for seed, n in enumerate(FEW_SIZES if quick else SIZES):
+        for number, case in enumerate(_grown(n, dtype)):
+            yield case.but(seed=seed * 100 + number)
+    for seed, n in enumerate((1, 5, 8, 9) if quick else BATCHES):
+        for number, case in enumerate(_batches(n, dtype)):
+            yield case.but(seed=seed * 100 + number)
+    for seed, n in enumerate((1, 5, 8, 9) if quick else KERNELS):
+        for number, case in enumerate(_kernels(n, dtype)):
+            yield case.but(seed=seed * 100 + number)
+
+
+def _four(x: tuple[int, int, int, int], kernel: Pair, strides: Pair, dtype: str) -> Iterator[Case]:
+    """The four operations on one image under SAME; strides are the pools', and the convolutions' turned round."""
+    conv = Case("conv2d", x, kernel, filters=2, padding="SAME", dtype=dtype)
+    yield conv
+    yield conv.but(op="conv2d_vjp", strides=strides[::-1])
+    pool = Case("max_pool", x, kernel, strides=strides, padding="SAME", dtype=dtype, recipe="distinct")
+    yield pool
+    yield pool.but(op="max_pool_vjp")
+
+
+def _grown(n: int, dtype: str) -> Iterator[Case]:
+    """Width, height, channels and filters of n, each alone."""
+    yield from _four((1, 3, n, 3), (2, 3), (1, 2), dtype)
+    yield from _four((1, n, 4, 3), (3, 2), (2, 1), dtype)
+    forward, *others = _four((1, 3, 4, n), (2, 3), (1, 1), dtype)
+    yield forward.but(recipe="odd")
+    yield from others
+    yield forward.but(x=(1, 3, 4, 3), filters=n, strides=(1, 2))
+    yield forward.but(op="conv2d_vjp", x=(1, 3, 4, 3), filters=n)
+    yield Case("max_pool_vjp", (2, 3, n, 2), (2, 3), strides=(1, 2), padding="SAME", dtype=dtype, recipe="ties")
+
+
+def _batches(n: int, dtype: str) -> Iterator[Case]:
+    """A batch of n, and as many filters to each of three groups."""
+    yield from _four((n, 4, 3, 2), (2, 3), (1, 2), dtype)
+    yield Case("conv2d", (1, n + 2, 11, 3), (2, 3), filters=3 * n, padding="SAME", dtype=dtype, groups=3)
+
+
+def _kernels(n: int, dtype: str) -> Iterator[Case]:
+    """A kernel of n on one axis or on both, over an image that holds it once and half."""
+    yield from _four((1, 12, 5, 2), (n, 2), (3, 1), dtype)
+    yield from _four((1, 5, 12, 2), (2, n), (1, 3), dtype)
+    conv = Case("conv2d", (1, 12, 11, 2), (n, n), filters=2, padding="SAME", dtype=dtype, strides=(2, 1))
+    yield conv
+    yield conv.but(kernel=(n, 12 - n), strides=(1, 1))
+    yield conv.but(op="conv2d_vjp", x=(1, 11, 12, 1))
+    yield Case("max_pool", (1, 12, 11, 2), (n, n), strides=(2, 3), padding="SAME", dtype=dtype, recipe="distinct")
 
 
 #: Every dtype but float32 takes a part of the grid, another one each.
