@@ -95,6 +95,10 @@ class Check:
         """Check `relation(ask, case)` on each of these cases."""
         self._list(cases, _relation(relation, self.question(**question)), shadows=not memory)
 
+    def judged(self, cases: Iterable[Case], evaluate: Evaluate) -> None:
+        """Judge each of these cases by `evaluate(judge, case)`, which must tell the same of any judge's backend."""
+        self._list(cases, evaluate)
+
     def question(self, **question: Any) -> Question:
         """How this clause wants its cases judged."""
         return Question(self.cell.clause, **question)

@@ -115,6 +115,7 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     both["findings"] = one["findings"] + other["findings"]
     both["reason"] = one["reason"] or other["reason"]
     both["reach"] = one["reach"] | other["reach"]
+    both["precision"] = one["precision"] | other["precision"]
     return both
 
 

@@ -17,7 +17,7 @@ from convspec.adapters.backend import Contract
 from .asking import Asker, Call
 from .cases.case import Case
 from .cases.invalid import Invalid
-from .cases.recipes import Data, arrays, names
+from .cases.recipes import Data, arrays, names, of_random_sign
 from .explore import Outcome
 from .oracle.bounds import compare
 from .oracle.truth import Array, Truth, expected_dtype, expected_shape, truths
@@ -223,7 +223,8 @@ class Judge:
 
     def _value(self, case: Case, data: Data, truth: Truth, got: Array, question: Question) -> Finding | None:
         contract = question.contract or self.contract
-        wrong = compare(got, truth, case.dtype, contract, flush=question.flush, spread=question.nan_may_spread)
+        options = {"flush": question.flush, "spread": question.nan_may_spread, "random_sign": of_random_sign(case)}
+        wrong = compare(got, truth, case.dtype, contract, **options)
         if wrong is None:
             return None
         again = self.ask(case, data)

@@ -67,7 +67,8 @@ class Cell:
     """What was found for one clause, dtype and backend.
 
     `told` names the known wrong readings that its cases told from the right answer, `reach` those that only cases
-    could tell which the backend refused, with its reason; `vacuous` counts cases that could tell nothing.
+    could tell which the backend refused, with its reason; `vacuous` counts cases that could tell nothing. `precision`
+    holds the effective bits of each result (y, dx, dw) that was measured.
     """
 
     clause: str
@@ -86,6 +87,7 @@ class Cell:
     vacuous: int = 0
     told: list[str] = field(default_factory=list)
     reach: dict[str, str] = field(default_factory=dict)
+    precision: dict[str, float] = field(default_factory=dict)
 
     def conclude(self) -> State:
         """Settle the state from what was gathered."""

@@ -25,7 +25,7 @@ Recipe = Callable[[Case, np.random.Generator], Data]
 RECIPES: dict[str, Recipe] = {}
 
 #: Recipes whose products have signs that are independent of each other: statistics hold of their sums.
-RANDOM_SIGN = frozenset({"real", "tiny", "wide", "spikes", "statistical"})
+RANDOM_SIGN = frozenset({"real", "tiny", "wide", "spikes", "statistical", "half-zero-w"})
 
 
 def of_random_sign(case: Case) -> bool:
@@ -258,6 +258,14 @@ def real(case: Case, rng: np.random.Generator) -> Data:
 def statistical(case: Case, rng: np.random.Generator) -> Data:
     """Magnitudes uniform in 0.5..1 with random signs: errors are a random walk, and tell the effective precision."""
     return {name: signed(rng, shape, 0.5, 1.0) for name, shape in shapes(case).items()}
+
+
+@recipe("half-zero-w")
+def half_zero_w(case: Case, rng: np.random.Generator) -> Data:
+    """The same with half the weights zero, and a small image: what a pixel does to outputs that it is no part of."""
+    data = statistical(case, rng)
+    scale = 2.0**-8 if case.dtype == "float16" else 1.0  # far from the largest float16
+    return data | {"x": data["x"] * scale, "w": thin(rng, data["w"], 0.5)}
 
 
 def _pairs(rng: np.random.Generator, size: int) -> tuple[Array, Array, Array]:

@@ -88,6 +88,15 @@ class Sample:
 
     def add(self, case: Case, truth: Truth, got: Array) -> None:
         """Measure one result."""
+        self.take(*self.measure(case, truth, got))
+
+    def take(self, *measured: Errors) -> None:
+        """Take errors that were measured under the same contract."""
+        for errors in measured:
+            (self.cancelling if _cancelling((errors,)) else self.ordinary).append(errors)
+
+    def measure(self, case: Case, truth: Truth, got: Array) -> tuple[Errors, ...]:
+        """The errors of one result; none where no element has a term."""
         assert truth.count is not None and truth.squares is not None and truth.scale is not None  # noqa: PT018
         accumulator = self.accumulator
         with np.errstate(all="ignore"):
@@ -98,9 +107,10 @@ class Sample:
             error = np.where(np.isfinite(error), error, truth.scale)  # infinity and NaN: nothing is right
         some = truth.count > 0
         if not some.any():
-            return
+            return ()
         errors, signs = error[some].astype(np.float64), np.sign(truth.value[some]).astype(np.float64)
-        plain, declared = (sigma(truth, accumulator, tf32=tf32)[some] for tf32 in (False, self.tf32))
+        plain = sigma(truth, accumulator)[some]
+        declared = sigma(truth, accumulator, tf32=True)[some] if self.tf32 else plain
         measured = Errors(
             case,
             int(some.sum()),
@@ -110,7 +120,7 @@ class Sample:
             float(np.mean(growth(truth.count[some]))),
             float(np.mean(errors * signs / declared)),
         )
-        (self.cancelling if case.recipe == "near-zero" else self.ordinary).append(measured)
+        return (measured,)
 
     @property
     def judged(self) -> bool:
@@ -139,7 +149,7 @@ class Sample:
         if large and not _cancelling(errors) and _of_inputs(errors):
             return input_bits(errors)
         bits = self.accumulator.precision - 0.5 * math.log2(mean) if mean else math.inf
-        return min(bits, self.accumulator.precision) if narrow else bits
+        return min(bits, float(self.accumulator.precision)) if narrow else bits
 
     def verdict(self) -> str:
         """What is wrong, in words: `y declares float32, behaves like TF32 (11.0 bits)`; or nothing."""

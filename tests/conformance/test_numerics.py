@@ -8,11 +8,14 @@ import pytest
 from convspec.adapters.backend import Contract
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
+from convspec.harness.cases.measured import measured, tiled
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, UNIT, convolutions
 from convspec.harness.cases.sweeps import beyond_tails, large_sums, tails
 from convspec.harness.check import Check
 from convspec.harness.judge import Ask, Judge, same_bits
+from convspec.harness.measuring import PRECISION, Algorithm, Precision
+from convspec.harness.oracle.bounds import accumulator_of
 
 clause = pytest.mark.clause
 NARROW = ("float16", "bfloat16")
@@ -46,9 +49,41 @@ def test_error_bound_gradients(check: Check) -> None:
 def test_full_precision_inputs(check: Check) -> None:
     """No operand is rounded to TF32, bfloat16 or anything else before it is multiplied."""
     wide = (None, "cin", "cout", "kernel")
-    check(convolutions(check.dtype, recipes=("odd", "odd-w"), wide=wide))
+    check(convolutions(check.dtype, recipes=("odd", "odd-w", "odd-wide"), wide=wide))
+    recipes = ("odd", "odd-w", "odd-dy", "odd-wide")
     if check.dtype not in NARROW:  # there a gradient's faults are those of its accumulator, a clause of its own
-        check(convolutions(check.dtype, op="conv2d_vjp", recipes=("odd", "odd-w", "odd-dy"), wide=wide), share=0.7)
+        check(convolutions(check.dtype, op="conv2d_vjp", recipes=recipes, wide=wide), share=0.7)
+
+
+@clause("effective-precision", dtypes=FLOATS)
+def test_effective_precision(check: Check) -> None:
+    """The errors of many sums of random sign: as large as the declared arithmetic makes them, and not larger."""
+    _measure(check, "conv2d")
+
+
+@clause("effective-precision-gradients", dtypes=FLOATS)
+def test_effective_precision_gradients(check: Check) -> None:
+    """The same for both gradients."""
+    _measure(check, "conv2d_vjp")
+
+
+def _measure(check: Check, op: str) -> None:
+    """Measure every case, then judge them together: one finding, and the effective bits."""
+    found = Precision(check.judge, check.question())
+    narrow = check.dtype != accumulator_of(check.dtype, check.judge.contract).name
+    check.judged(measured(op, check.dtype, check.level, narrow=narrow), found.evaluate)
+    findings = check.cell.findings
+    said = found.finding([f for f in findings if f.kind == PRECISION])
+    findings[:] = [f for f in findings if f.kind != PRECISION] + ([said] if said else [])
+    check.cell.precision.update(found.bits)
+
+
+@clause("algorithm-declared", dtypes=FLOATS)
+def test_algorithm_declared(check: Check) -> None:
+    """One huge pixel, or a NaN, among ordinary ones: a transform lets outputs notice it that it is no part of."""
+    found = Algorithm(check.judge, check.question())
+    check.judged(tiled(check.dtype, check.level), found.evaluate)
+    check.reading(found.reading)
 
 
 @clause("accumulate-at-least-float32", dtypes=NARROW)
