@@ -4,10 +4,13 @@ A call's `exact` says that the right answer is exact, so that any difference is 
 call stays within the bound, and the fault shows in many.
 
 A witness is one call or a list of calls on the same object. A call is a small dict; its arrays are drawn from its
-seed. `observe` asks, `wrong` compares with the right backend and says what is wrong, or None.
+seed. Its `threads` is how many the process may use meanwhile: no part of what is asked. `observe` asks, `wrong`
+compares with the right backend and says what is wrong, or None.
 """
 
+import contextlib
 import itertools
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,11 +153,26 @@ def bias_of(asked):
     return (np.arange(n) - n // 2 + 0.5).astype(dtype_of(asked["dtype"]))
 
 
+@contextlib.contextmanager
+def allowed_threads(count):
+    """While it lasts, the environment allows so many threads; None leaves it alone."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    if count is None:
+        yield
+        return
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    try:
+        yield
+    finally:
+        del os.environ["OMP_NUM_THREADS"]
+        os.environ |= {} if before is None else {"OMP_NUM_THREADS": before}
+
+
 def ask(backend, asked, arrays):
     options = options_of(asked)
     if asked.get("bias"):
         options["bias"] = bias_of(asked)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), allowed_threads(asked.get("threads")):
         return getattr(backend, asked["op"])(*arrays, **options)
 
 
@@ -250,7 +268,8 @@ def wrong(backend, right, witness, slack=1):
             return found
     if any([bits(r) for r in got["results"]] != got["then"] for got in seen):
         return "a result changed after it was handed out"
-    pairs = itertools.combinations(zip(witness, seen, strict=True), 2)
+    calls = [{key: value for key, value in asked.items() if key != "threads"} for asked in witness]
+    pairs = itertools.combinations(zip(calls, seen, strict=True), 2)
     if any(one == two and got["then"] != again["then"] for (one, got), (two, again) in pairs):
         return "the same call gives other bits"
     return None
