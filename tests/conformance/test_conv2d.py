@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convspec.harness.cases import covering
+from convspec.harness.cases import covering, past_bugs, real_shapes
 from convspec.harness.cases.case import CONVOLUTIONS, Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
@@ -253,6 +253,19 @@ def test_attributes_combine(check: Check) -> None:
     check(convolutions(check.dtype, depthwise=True, channels=(2, 4), recipes=("integers",), **together), share=0.5)
     check(pools(check.dtype, recipes=("distinct", "negative"), **together))
     check(pools(check.dtype, op="max_pool_vjp", recipes=("distinct", "ties"), **together))
+
+
+@clause("attributes-combine", dtypes=FLOATS)
+def test_attributes_combine__networks(check: Check) -> None:
+    """Layers of real networks, at their own sizes: LeNet-5's at level quick, all of them and more of each beyond it."""
+    check.each(real_shapes.cases(check.dtype, check.level))
+
+
+@clause("attributes-combine", dtypes=FLOATS)
+def test_attributes_combine__past_bugs(check: Check) -> None:
+    """What went wrong somewhere before, each told of the clause that it broke."""
+    for slug, case in past_bugs.cases(check.dtype):
+        check.each([case], clause=slug, may_refuse=slug in past_bugs.MAY_REFUSE)
 
 
 @clause("padding-under-nonfinite-weight", dtypes=("all",))
