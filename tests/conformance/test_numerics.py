@@ -129,7 +129,7 @@ def test_large_sums(check: Check) -> None:
 def test_tail_sizes(check: Check) -> None:
     """Every size from 1 and off by one around 8, 16, 32, 64, 128, one axis at a time; every kernel up to 11."""
     check.each(tails(check.dtype, check.level))
-    check.each(beyond_tails(check.dtype))
+    check.each(beyond_tails(check.dtype, check.level))
 
 
 @clause("deterministic", dtypes=FLOATS)
