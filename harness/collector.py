@@ -67,12 +67,18 @@ class Collector:
 
     def results(self) -> dict[str, Any]:
         """Everything as one JSON-able document."""
+        from .oracle import readings
         from .report.results import document
 
         option = self.config.getoption
         cells = attributed(self.cells)
         return document(
-            cells, self.backends, level=option("level"), seed=option("convspec_seed"), order=option("backend")
+            cells,
+            self.backends,
+            level=option("level"),
+            seed=option("convspec_seed"),
+            order=option("backend"),
+            readings=readings.known(),
         )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,11 +24,12 @@ MOST_TOLD = 4
 
 @dataclass(frozen=True)
 class Read:
-    """What one tap does for one output element: `got` is the value read, `want` the value of the right pixel."""
+    """What one tap does for one output element: the value read, that of the right pixel, and where that one lies."""
 
     tap: tuple[int, int, int]
     got: float
     want: float
+    place: tuple[int, int, int, int]  # of the right pixel; outside the image where padding lies
 
     def said(self, pixels: Array) -> str:
         """In words, with the place of a pixel that was read in place of another."""
@@ -39,12 +41,11 @@ class Read:
         place = np.argwhere(pixels == self.got)
         if not len(place):
             return f"{where} gives {self.got:g} times one, not {self.want:g}"
-        right = np.argwhere(pixels == self.want)
-        instead = f"not {_pixel(right[0])}" if self.want else "where padding lies"
+        instead = f"not {_pixel(self.place)}" if self.want else "where padding lies"
         return f"{where} reads {_pixel(place[0])}, {instead}"
 
 
-def _pixel(index: Array) -> str:
+def _pixel(index: Any) -> str:
     n, row, column, channel = (int(i) for i in index)
     item = f"image {n} " if n else ""
     return f"{item}pixel ({row}, {column})" + (f" of channel {channel}" if channel else "")
@@ -59,20 +60,18 @@ def read_back(judge: Judge, case: Case) -> str:
     if case.op != "conv2d" or not 0 < taps <= MOST_TAPS or 2 * np.prod(case.x) >= 2 ** FORMATS[case.dtype].precision:
         return ""
     pixels = 2.0 * np.arange(np.prod(case.x, dtype=int)).reshape(case.x) + 1
-    wrong: dict[tuple[int, ...], list[Read]] = {}
-    for tap, got, want in _answers(judge, case, pixels):
-        if got is None or got.shape != want.shape:
-            return ""
-        for index in np.argwhere(got != want):
-            at = tuple(int(i) for i in index)
-            wrong.setdefault(at, []).append(Read(tap, float(got[at]), float(want[at])))
-    if not wrong:
+    answers = list(_answers(judge, case, pixels))
+    if any(got is None or got.shape != want.shape for _, got, want in answers):
         return ""
-    index = max(wrong, key=lambda at: (len(wrong[at]), [-i for i in at]))
-    return f"output {list(index)}: {_together(wrong[index], pixels, taps)}"
+    wrong = sum((got != want).astype(int) for _, got, want in answers)
+    if not np.any(wrong):
+        return ""
+    index = np.unravel_index(int(np.argmax(wrong)), wrong.shape)
+    reads = [Read(t, float(got[index]), float(want[index]), _place(case, index, t)) for t, got, want in answers]
+    return f"output {[int(i) for i in index]}: {_together(reads, pixels)}"
 
 
-def _answers(judge: Judge, case: Case, pixels: Array) -> Iterator[tuple[tuple[int, int, int], Array | None, Array]]:
+def _answers(judge: Judge, case: Case, pixels: Array) -> Iterator[tuple[Any, Any, Array]]:
     plain, dtype = case.but(layout="C", bias=False), dtype_of(case.dtype)
     for tap in np.ndindex(case.w[:3]):
         w = np.zeros(case.w)
@@ -80,25 +79,38 @@ def _answers(judge: Judge, case: Case, pixels: Array) -> Iterator[tuple[tuple[in
         data = {"x": pixels.astype(dtype), "w": w.astype(dtype)}
         answer = judge.ask(plain, data)
         want = truths(plain, data)[0].value.astype(np.float64)
-        got = answer.arrays[0].astype(np.float64) if answer.status == "ok" and answer.arrays else None
-        yield tap, got, want  # type: ignore[misc] - a filter has three axes before its last
+        yield tap, answer.arrays[0].astype(np.float64) if answer.status == "ok" and answer.arrays else None, want
 
 
-def _together(reads: list[Read], pixels: Array, taps: int) -> str:
-    """One sentence where all taps are moved alike, a list where they are not."""
-    moves = {_move(read, pixels) for read in reads}
-    if len(reads) > 1 and len(moves) == 1 and None not in moves:
-        down, right = moves.pop()  # type: ignore[misc] - it is not None
-        which = "every tap" if len(reads) == taps else f"{len(reads)} of {taps} taps"
-        return f"{which} inside the image is moved by ({down}, {right}) pixels"
-    told = [read.said(pixels) for read in reads[:MOST_TOLD]]
-    more = len(reads) - len(told)
+def _place(case: Case, index: Any, tap: tuple[int, int, int]) -> tuple[int, int, int, int]:
+    """The pixel that a tap of an output element has to read."""
+    window, (n, row, column, channel) = case.window, (int(i) for i in index)
+    at = [
+        out * window.strides[axis] - window.pads[axis][0] + tap[axis] * window.dilations[axis]
+        for axis, out in enumerate((row, column))
+    ]
+    group = channel // (case.filters // case.groups)
+    return n, at[0], at[1], group * case.w[2] + tap[2]
+
+
+def _together(reads: list[Read], pixels: Array) -> str:
+    """One sentence where all taps are moved alike, a list of the wrong ones where they are not."""
+    for read in reads:
+        place = np.argwhere(pixels == read.got)
+        if read.got == read.want or not len(place):
+            continue
+        move = tuple(int(a) - b for a, b in zip(place[0][1:3], read.place[1:3], strict=True))
+        if all(_value(pixels, r.place, move) == r.got for r in reads):
+            return f"every tap is moved by {move[0]} rows and {move[1]} columns"
+        break
+    wrong = [read for read in reads if read.got != read.want]
+    told = [read.said(pixels) for read in wrong[:MOST_TOLD]]
+    more = len(wrong) - len(told)
     return "; ".join(told) + (f"; and {more} more" if more else "")
 
 
-def _move(read: Read, pixels: Array) -> tuple[int, int] | None:
-    """By how many rows and columns a tap reads beside its pixel, in the same image and channel."""
-    place, right = np.argwhere(pixels == read.got), np.argwhere(pixels == read.want)
-    if not len(place) or not len(right) or place[0][0] != right[0][0] or place[0][3] != right[0][3]:
-        return None
-    return int(place[0][1] - right[0][1]), int(place[0][2] - right[0][2])
+def _value(pixels: Array, place: tuple[int, int, int, int], move: tuple[int, ...]) -> float:
+    """The pixel so many rows and columns away; zero outside the image."""
+    n, row, column, channel = place[0], place[1] + move[0], place[2] + move[1], place[3]
+    inside = 0 <= row < pixels.shape[1] and 0 <= column < pixels.shape[2]
+    return float(pixels[n, row, column, channel]) if inside else 0.0

@@ -28,6 +28,7 @@ def document(
     level: str,
     seed: int,
     order: Iterable[str] = (),
+    readings: Iterable[str] = (),
 ) -> dict[str, Any]:
     """The document of one run; backends in the order they were named, cells in that of the specification."""
     import convspec  # noqa: PLC0415 - only its version
@@ -49,6 +50,7 @@ def document(
         "seed": seed,
         "backends": backends,
         "summary": {name: counts(listed, name) for name in dict.fromkeys(c["backend"] for c in listed)},
+        "power": {name: power(listed, name, readings) for name in dict.fromkeys(c["backend"] for c in listed)},
         "cells": listed,
     }
 
@@ -57,6 +59,26 @@ def counts(cells: Iterable[dict[str, Any]], backend: str) -> dict[str, int]:
     """How many cells of a backend are in each state; they add up to the denominator."""
     tally = Counter(c["state"] for c in cells if c["backend"] == backend)
     return {str(state): tally.get(str(state), 0) for state in State}
+
+
+def power(cells: Iterable[dict[str, Any]], backend: str, readings: Iterable[str]) -> dict[str, Any]:
+    """Which of the known wrong readings the cases of a run tell from the specification.
+
+    `out_of_reach` gives the reason for each that only calls could tell which the backend refused. `vacuous` of `cases`
+    could tell nothing.
+    """
+    mine = [c for c in cells if c["backend"] == backend]
+    told = {name for c in mine for name in c["told"]}
+    reach = {name: why for c in mine for name, why in c["reach"].items() if name not in told}
+    known = sorted(readings)
+    return {
+        "known": len(known),
+        "told": sorted(told),
+        "out_of_reach": dict(sorted(reach.items())),
+        "undistinguished": [name for name in known if name not in told and name not in reach],
+        "cases": sum(c["cases"] for c in mine),
+        "vacuous": sum(c["vacuous"] for c in mine),
+    }
 
 
 def broken_musts(results: dict[str, Any]) -> list[dict[str, Any]]:

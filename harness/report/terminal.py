@@ -32,6 +32,9 @@ SHORT = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16
 
 LEGEND = "  ".join(f"{sign} {state}" for state, (sign, _) in SIGNS.items()) + "  ~ a broken SHOULD"
 
+#: How many reasons and readings the last lines name; the results file has them all.
+MOST_REASONS, MOST_NAMED = 3, 4
+
 Cells = list[dict[str, Any]]
 
 
@@ -141,6 +144,7 @@ def summary(results: dict[str, Any]) -> Group:
         missing = results["backends"].get(name, {}).get("missing") or []
         if missing:
             lines.append(Text(f"  it lacks {', '.join(missing)}: unsupported; the rest is judged", style="dim"))
+        lines.extend(power_lines(results["power"][name]))
     broken = broken_musts(results)
     if broken:
         slugs = dict.fromkeys(c["clause"] for c in broken)
@@ -148,6 +152,31 @@ def summary(results: dict[str, Any]) -> Group:
     else:
         lines.append(Text("No MUST clause is broken.", style="bold green"))
     return Group(*lines)
+
+
+def power_lines(power: dict[str, Any]) -> Iterator[Text]:
+    """What a pass of this run is worth: what its cases could have caught."""
+    reach, left = power["out_of_reach"], power["undistinguished"]
+    told = f"  these cases tell the specification from {len(power['told'])} of {power['known']} known wrong readings"
+    if reach:
+        why: dict[str, int] = defaultdict(int)
+        for reason in reach.values():
+            why[reason] += 1
+        told += f"; {len(reach)} are out of reach: " + "; ".join(
+            reason if len(why) == 1 else f"{count} ({reason})"
+            for reason, count in sorted(why.items(), key=_most)[:MOST_REASONS]
+        )
+    yield Text(told, style="default" if not left else "yellow")
+    if left:
+        named = ", ".join(left[:MOST_NAMED]) + (f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else "")
+        yield Text(f"  not told apart: {named}", style="dim")
+    if power["vacuous"]:
+        share = power["vacuous"] / power["cases"]
+        yield Text(f"  {power['vacuous']:,} of {power['cases']:,} cases could tell nothing ({share:.1%})", style="dim")
+
+
+def _most(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
 
 
 def summary_lines(results: dict[str, Any]) -> list[str]:

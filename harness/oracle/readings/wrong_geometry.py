@@ -8,7 +8,12 @@ from .correct import Correct
 ODD = {"padding": "SAME", "data": "lattice"}
 
 
-@mutant("geometry", "SAME puts the odd pixel first", conv((1, 6, 5, 1), (2, 2, 1, 1), **ODD))
+@mutant(
+    "geometry",
+    "SAME puts the odd pixel first",
+    conv((1, 6, 5, 1), (2, 2, 1, 1), **ODD),
+    pool((1, 6, 5, 1), (2, 2), **ODD),
+)
 class OddPixelFirst(Correct):
     def split(self, op, total):
         return total - total // 2, total // 2

@@ -10,6 +10,9 @@ TIED = pool_vjp((1, 3, 3, 1), (1, 2, 2, 1), (2, 2), data=("ones", "lattice"))
 NAN = float("nan")
 
 
+ALL_LOWEST = [(0, np.s_[...], -np.inf)]
+
+
 @mutant("gradients", "ties go to the last maximum", TIED)
 class TiesToLast(Correct):
     def beats(self, op, value, best):
@@ -126,8 +129,11 @@ class PaddingSwallows(Correct):
 @mutant(
     "gradients",
     "all -inf: the first tap gets the gradient, padding or not",
-    pool_vjp(
-        (1, 3, 3, 1), (1, 3, 3, 1), (3, 3), padding="SAME", data=("ones", "lattice"), put=[(0, np.s_[...], -np.inf)]
+    *(
+        pool_vjp(
+            (1, 3, 3, 1), (1, 3, 3, 1), (3, 3), padding="SAME", data=("ones", "lattice"), put=ALL_LOWEST, dtype=dtype
+        )
+        for dtype in ("float32", "float64")
     ),
 )
 class MinusInfinityToPadding(PaddingSwallows):

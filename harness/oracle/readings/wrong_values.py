@@ -322,6 +322,7 @@ class Int8StartsHigh(Correct):
     "pooling",
     "values within a millionth of each other count as tied: the first wins",
     pool((1, 2, 2, 1), (2, 2), data="ones", put=[(0, (0, 1, 1, 0), 1.0000001)]),
+    pool((1, 2, 2, 1), (2, 2), data="ones", put=[(0, (0, 1, 1, 0), 1.0000001)], dtype="float64"),
 )
 class NearTies(Correct):
     def beats(self, op, value, best):
