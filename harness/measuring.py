@@ -98,7 +98,7 @@ class Algorithm:
         return max(self.seen & set(ORDER), key=ORDER.index, default="")
 
 
-NAMES = {"winograd": "Winograd", "fft": "an FFT"}
+NAMES = {"winograd": "Winograd", "fft": "an FFT or another transform of the whole"}
 
 
 def _shown(ask: Ask, case: Case, data: Data, judge: Judge) -> tuple[str, str]:

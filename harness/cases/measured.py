@@ -27,8 +27,9 @@ FORWARD: tuple[tuple[Any, ...], ...] = (
 GRADIENTS: tuple[tuple[Any, ...], ...] = (
     ((2, 9, 8, 3), (3, 3), 4, {}),
     ((1, 6, 6, 3), (3, 3), 512, {}),
-    ((2, 47, 49, 1), (3, 3), 12, {}),
+    ((2, 33, 35, 1), (3, 3), 12, {}),
     ((1, 3, 3, 4), (3, 3), 3, {}),
+    ((2, 47, 49, 1), (3, 3), 12, {}),
     ((1, 6, 7, 8), (3, 3), 16, {}),
     ((1, 5, 7, 3), (5, 5), 64, {}),
     ((1, 11, 13, 160), (1, 1), 160, {}),
@@ -45,7 +46,8 @@ def measured(op: str, dtype: str, level: str, *, narrow: bool) -> Iterator[Case]
     shapes, padding = (FORWARD, "VALID") if op == "conv2d" else (GRADIENTS, "SAME")
     for seed in range(seeds):
         for recipe in ("statistical", "near-zero") if narrow else ("statistical",):
-            for x, kernel, filters, more in shapes[:most]:
+            few = most if recipe == "statistical" else (most + 1) // 2
+            for x, kernel, filters, more in shapes[:few]:
                 yield Case(
                     op, x, kernel, filters=filters, padding=padding, dtype=dtype, recipe=recipe, seed=seed, **more
                 )

@@ -49,7 +49,7 @@ NEAR_SUMS = (-1.0, 3.0)
 class Errors:
     """The errors of one result: mean squares, against what is declared, against plain rounding, and against D.
 
-    `outward` is the mean of those away from zero less those toward it, in units of what is declared.
+    In units of what is declared, `upward` is their mean, `outward` that of those away from zero less those toward it.
     """
 
     case: Case
@@ -58,6 +58,7 @@ class Errors:
     against_plain: float
     against_spread: float
     growth: float
+    upward: float
     outward: float
 
 
@@ -118,6 +119,7 @@ class Sample:
             float(np.mean((errors / plain) ** 2)),
             float(np.mean(errors**2 / truth.squares()[some])),
             float(np.mean(growth(truth.count[some]))),
+            float(np.mean(errors / declared)),
             float(np.mean(errors * signs / declared)),
         )
         return (measured,)
@@ -165,14 +167,20 @@ def _beyond(errors: Sequence[Errors]) -> bool:
     elements = sum(e.elements for e in errors)
     if elements < LEAST_ELEMENTS:
         return False
-    return _pooled(errors, "against_contract") > limit(elements) or _leaning(errors) != 0
+    return _pooled(errors, "against_contract") > limit(elements) or _leaning(errors) != ""
 
 
-def _leaning(errors: Sequence[Errors]) -> int:
-    """Whether errors lean away from zero (1), toward it (-1), or neither way."""
-    mean = _pooled(errors, "outward")
+#: Which way errors lean, where their mean is no chance.
+LEANINGS = {"outward": ("toward zero", "away from zero"), "upward": ("downward", "upward")}
+
+
+def _leaning(errors: Sequence[Errors]) -> str:
+    """Which way errors lean, or nothing."""
     spread = max(1.0, math.sqrt(_pooled(errors, "against_contract")))
-    return int(np.sign(mean)) if abs(mean) > spread * bias_limit(sum(e.elements for e in errors)) else 0
+    most = spread * bias_limit(sum(e.elements for e in errors))
+    means = {what: _pooled(errors, what) for what in LEANINGS}
+    what = max(means, key=lambda k: abs(means[k]))
+    return LEANINGS[what][int(means[what] > 0)] if abs(means[what]) > most else ""
 
 
 def _pooled(errors: Sequence[Errors], what: str) -> float:
@@ -203,7 +211,7 @@ def input_bits(errors: Sequence[Errors]) -> float:
 def looks_like(errors: Sequence[Errors], accumulator: Format) -> str:
     """The arithmetic that explains the errors best: rounded inputs or a narrow accumulator, and how it rounds."""
     dtype = errors[0].case.dtype
-    leaning = {0: "", 1: ", rounded away from zero", -1: ", rounded toward zero"}[_leaning(errors)]
+    leaning = f", rounded {_leaning(errors)}" if _leaning(errors) else ""
     if not _cancelling(errors) and _of_inputs(errors):
         bits = input_bits(errors)
         narrow = FORMATS[dtype].precision < accumulator.precision

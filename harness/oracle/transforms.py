@@ -97,7 +97,8 @@ def leaks(probe: Probe, before: Array, after: Array, truth: Truth, dtype: str, c
         wide = after.astype(y.dtype)
         # What was off before the pixel was huge has another cause.
         near = np.abs(wide - y) <= allowed + np.abs(before.astype(y.dtype) - y)
-        return np.asarray(probe.untouched & ~near)
+        # A zero weight times a pixel that became infinite is NaN: inputs of a smaller range, and no transform.
+        return np.asarray(probe.untouched & ~near & (np.isfinite(wide) | (probe.distance > 0)))
 
 
 def algorithm(probe: Probe, leaking: Array) -> str:

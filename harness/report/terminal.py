@@ -144,6 +144,7 @@ def summary(results: dict[str, Any]) -> Group:
         missing = results["backends"].get(name, {}).get("missing") or []
         if missing:
             lines.append(Text(f"  it lacks {', '.join(missing)}: unsupported; the rest is judged", style="dim"))
+        lines.extend(precision_lines(mine))
         lines.extend(power_lines(results["power"][name]))
     broken = broken_musts(results)
     if broken:
@@ -152,6 +153,20 @@ def summary(results: dict[str, Any]) -> Group:
     else:
         lines.append(Text("No MUST clause is broken.", style="bold green"))
     return Group(*lines)
+
+
+def precision_lines(cells: Cells) -> Iterator[Text]:
+    """Effective bits: a dtype after the other, the results (y, dx, dw) of each."""
+    bits: dict[str, dict[str, float]] = {}
+    for cell in cells:
+        bits.setdefault(cell["dtype"], {}).update(cell["precision"])
+    measured = [
+        f"{dtype} " + " ".join(f"{name} {of[name]:.1f}" for name in ("y", "dx", "dw") if name in of)
+        for dtype, of in bits.items()
+        if of
+    ]
+    if measured:
+        yield Text(f"  effective bits: {'; '.join(measured)}", style="dim")
 
 
 def power_lines(power: dict[str, Any]) -> Iterator[Text]:
