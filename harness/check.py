@@ -160,7 +160,7 @@ class Check:
         """What is done with each case once the backend has answered: count it, put it to the wrong readings."""
 
         def seen(case: Any, outcome: Outcome) -> None:
-            if self.power is not None and shadows:
+            if self.power is not None and (shadows or self.power.everything):
                 told, reach = self.power.put(case, evaluate, outcome)
                 self.cell.told.extend(told)
                 self.cell.reach.update(reach)

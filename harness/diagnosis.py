@@ -22,15 +22,16 @@ from .oracle import readings
 from .oracle.bounds import accumulator_of, compare, delta
 from .oracle.readings import calls
 from .oracle.readings.correct import Correct
-from .oracle.truth import Array, Truth, truths
+from .oracle.truth import Array, Truth, expected_dtype, truths
 from .process.layouts import LAYOUTS
 from .process.local import LocalBackend
 from .process.protocol import Answer, Request
 from .taps import read_back
 from .verdict import Finding
 
-#: Cases that a reading has to explain besides the witness, at most, failing and passing; and the largest that is tried.
-MOST_CASES, LARGEST = 6, 20_000
+#: Cases that a reading has to explain besides the witness, at most, failing and passing; elements of the largest of
+#: them, and of the largest witness.
+MOST_CASES, LARGE, LARGEST = 6, 20_000, 200_000
 
 
 @dataclass
@@ -53,17 +54,22 @@ class Diagnosis:
 
     def of(self, witness: Case, question: Question, failing: Sequence[Case], passing: Sequence[Case]) -> str:
         """What the answer to `witness` looks like, or nothing. The other cases are of the same check."""
-        names = [n for n in _candidates(witness.op) if self._explains(n, witness, question)]
-        others = [c for c in failing if c != witness and _size(c) <= LARGEST][:MOST_CASES]
-        for case in others:
-            names = [n for n in names if self._explains(n, case, question)]
-        for case in [c for c in passing if _size(c) <= LARGEST][:MOST_CASES]:
-            names = [n for n in names if self._right_too(n, case, question)]
-        names = [n for n in names if self._borne_out(n)]
-        if not names:
-            return ""
-        chosen = next((n for n in self._named if n in names), None) or min(names, key=_particular)
-        if chosen not in self._named:
+        others = [c for c in failing if c != witness and _size(c) <= LARGE][:MOST_CASES]
+        others += [c for c in passing if _size(c) <= LARGE][:MOST_CASES]
+        wrong = set(failing)
+
+        def fits(name: str) -> bool:
+            return self._explains(name, witness, question) and all(
+                self._explains(name, case, question) if case in wrong else self._right_too(name, case, question)
+                for case in others
+            )
+
+        chosen = next((name for name in self._named if fits(name)), None)
+        if chosen is None:
+            names = [n for n in _candidates(witness.op) if n not in self._named and fits(n) and self._borne_out(n)]
+            if not names:
+                return ""
+            chosen = min(names, key=_particular)
             self._named.append(chosen)
         return str(readings.known()[chosen].zoo.what)
 
@@ -83,7 +89,7 @@ class Diagnosis:
         facts = truths(case, arrays(case), padding_taps=question.padding_taps)
         if not all(_alike(g, s) for g, s in zip(got.arrays, said.arrays, strict=True)):
             return False
-        if _shaped(said, facts) and self._right(said, facts, case, question):
+        if _formed(said, facts, case) and self._right(said, facts, case, question):
             return False
         return all(
             _same(g, s, truth, case.dtype)
@@ -97,7 +103,7 @@ class Diagnosis:
         facts = truths(case, arrays(case), padding_taps=question.padding_taps)
         if said.status != "ok" or len(said.arrays) != len(facts):
             return False
-        return _shaped(said, facts) and self._right(said, facts, case, question)
+        return _formed(said, facts, case) and self._right(said, facts, case, question)
 
     def _right(self, said: Answer, facts: tuple[Truth, ...], case: Case, question: Question) -> bool:
         contract = question.contract or self.judge.contract
@@ -187,8 +193,10 @@ def _alike(got: Array, said: Array) -> bool:
     return got.shape == said.shape and got.dtype == said.dtype
 
 
-def _shaped(said: Answer, facts: tuple[Truth, ...]) -> bool:
-    return all(a.shape == t.value.shape for a, t in zip(said.arrays, facts, strict=True))
+def _formed(said: Answer, facts: tuple[Truth, ...], case: Case) -> bool:
+    """Of the right shapes and types."""
+    pairs = zip(said.arrays, facts, strict=True)
+    return all(a.shape == t.value.shape and a.dtype == expected_dtype(case, t.name) for a, t in pairs)
 
 
 def _same(got: Array, said: Array, truth: Truth, dtype: str) -> bool:

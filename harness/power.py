@@ -49,6 +49,7 @@ class Shadow:
 
     name: str
     judge: Judge
+    plain: Judge | None = None  # by the reading's own contract, where the judged backend declares another
     needs: dict[Key, list[frozenset[str]]] = field(default_factory=lambda: defaultdict(list))
     cells: frozenset[Key] = frozenset()
 
@@ -83,6 +84,10 @@ def _features(x: Any, w: Any, options: dict[str, Any], groups: int) -> Iterable[
         yield "SAME"
 
 
+def _wrong(outcome: Outcome) -> bool:
+    return outcome.finding is not None or bool(outcome.also)
+
+
 def _not_finite(value: Any) -> bool:
     return not np.isfinite(np.asarray(value, np.float64)).all()
 
@@ -107,6 +112,9 @@ def features_of(case: Case) -> frozenset[str]:
 class Power:
     """The readings that no case has told apart yet, and what was told so far."""
 
+    #: Whether relations that keep something, and invalid calls, are put to the wrong backends too: not in a run.
+    everything = False
+
     def __init__(self, contract: Contract = Contract(), cells: Iterable[Key] = ()) -> None:  # noqa: B008 - it is frozen
         self.contract = contract
         self.cells = frozenset(cells)
@@ -124,9 +132,11 @@ class Power:
         self.here = [s for s in self.left.values() if not s.cells or cell in s.cells]
 
     def _shadow(self, name: str, reading: Any) -> Shadow:
-        judge = _Declaring(LocalBackend(reading(), name))  # type: ignore[arg-type] - it stands where a worker does
-        judge.declared = None if self.contract == Contract() else self.contract
+        asked = LocalBackend(reading(), name)
+        judge = _Declaring(asked)  # type: ignore[arg-type] - it stands where a worker does
         shadow = Shadow(name, judge)
+        if self.contract != Contract():
+            judge.declared, shadow.plain = self.contract, Judge(asked)  # type: ignore[arg-type]
         shadow.cells = frozenset(readings.told_in().get(name, ())) & self.cells
         for call in reading.zoo.witness:
             for key, features in _needs(call):
@@ -151,8 +161,9 @@ class Power:
             if outcome.refused and name in self.reach:
                 continue
             self.asked += 1
-            found = evaluate(shadow.judge, case)
-            if not (found.finding or found.also):
+            if not _wrong(evaluate(shadow.judge, case)):
+                if shadow.plain is not None and name not in self.reach and _wrong(evaluate(shadow.plain, case)):
+                    reach[name] = self.reach[name] = "the declared contract allows it"
                 continue
             if outcome.refused:
                 reach[name] = self.reach[name] = outcome.refused

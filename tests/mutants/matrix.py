@@ -16,6 +16,7 @@ from pathlib import Path
 from test_detection import CHECKS
 
 from convspec.adapters import registry
+from convspec.harness.cases.case import Case
 from convspec.harness.check import Check
 from convspec.harness.judge import Judge
 from convspec.harness.oracle import readings
@@ -32,6 +33,8 @@ MOST_HINTS = 3
 class Everyone(Power):
     """Every wrong backend of the zoo, asked anew in each cell; those with a state are asked everything."""
 
+    everything = True
+
     def __init__(self):
         super().__init__()
         self.all = {
@@ -46,7 +49,7 @@ class Everyone(Power):
 
     def put(self, case, evaluate, outcome):
         for name in list(self.left):
-            if name in readings.known() and not self.wants(self.left[name], case):
+            if name in readings.known() and isinstance(case, Case) and not self.wants(self.left[name], case):
                 continue
             broken = evaluate(self.left[name].judge, case)
             for finding in (*((broken.finding,) if broken.finding else ()), *broken.also):
