@@ -276,10 +276,9 @@ def test_the_measured_cases_have_elements_enough_and_sums_of_all_lengths(op, lev
             counts.setdefault(truth.name, []).append(float(truth.count.max()))
             elements.setdefault(truth.name, []).append(truth.value.size)
     for name, found in counts.items():
-        assert min(found) <= 9 * 4
         assert max(found) >= 2000, name
         assert elements[name][int(np.argmax(found))] >= 100
-        assert elements[name][int(np.argmin(found))] >= 100
+        assert any(size >= 100 for n, size in zip(found, elements[name], strict=True) if n <= 36)
     assert not [r for r in RANDOM_SIGN if r not in RECIPES]
 
 
