@@ -107,7 +107,8 @@ class Check:
         """Send every invalid call of this clause; each has to raise."""
         asked = Question(self.cell.clause)
         calls = invalid_calls(self.cell.clause, self.dtype)
-        self._list(calls, lambda judge, call: judge.refuses(call, asked), shadows=False)
+        everything = self.power is not None and self.power.everything
+        self._list(calls, lambda judge, call: judge.refuses(call, asked), shadows=everything)
 
     def reading(self, text: str) -> None:
         """Say which of the allowed readings the backend takes."""
@@ -160,7 +161,7 @@ class Check:
         """What is done with each case once the backend has answered: count it, put it to the wrong readings."""
 
         def seen(case: Any, outcome: Outcome) -> None:
-            if self.power is not None and (shadows or self.power.everything):
+            if self.power is not None and shadows:
                 told, reach = self.power.put(case, evaluate, outcome)
                 self.cell.told.extend(told)
                 self.cell.reach.update(reach)

@@ -112,7 +112,7 @@ def features_of(case: Case) -> frozenset[str]:
 class Power:
     """The readings that no case has told apart yet, and what was told so far."""
 
-    #: Whether relations that keep something, and invalid calls, are put to the wrong backends too: not in a run.
+    #: Whether invalid calls are put to the wrong backends too: not in a run, for no reading is about them.
     everything = False
 
     def __init__(self, contract: Contract = Contract(), cells: Iterable[Key] = ()) -> None:  # noqa: B008 - it is frozen

@@ -184,4 +184,4 @@ def test_thread_invariance(check: Check, single_threaded: Judge) -> None:
                 return f"{name} has other bits with one thread."
         return None
 
-    check.holds(convolutions(check.dtype, recipes=("real",), wide=("h", "cin", "batch")), one_as_many, share=0.4)
+    check.holds(convolutions(check.dtype, recipes=("real",), wide=("h", "cin", "batch")), one_as_many, share=0.4, memory=True)

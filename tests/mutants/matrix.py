@@ -13,8 +13,6 @@ from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from test_detection import CHECKS
-
 from convspec.adapters import registry
 from convspec.harness.cases.case import Case
 from convspec.harness.check import Check
@@ -25,9 +23,14 @@ from convspec.harness.process.local import LocalBackend
 from convspec.harness.verdict import Cell
 from convspec.spec import clause
 from mutants import ZOO
+from mutants.suite import CHECKS
 
 HERE = Path(__file__).resolve().parent
 MOST_HINTS = 3
+
+
+#: Their relation keeps what it saw, so each backend needs the check to itself.
+ALONE = ("consistency-of-padding-taps", "padding-under-nonfinite-weight")
 
 
 class Everyone(Power):
@@ -37,11 +40,8 @@ class Everyone(Power):
 
     def __init__(self):
         super().__init__()
-        self.all = {
-            n: self.left.get(n) or Shadow(n, Judge(LocalBackend(cls(), n)))
-            for n, cls in ZOO.items()
-            if not cls.zoo.fatal
-        }
+        others = {n: cls for n, cls in ZOO.items() if not cls.zoo.fatal and n not in self.left}
+        self.all = self.left | {n: Shadow(n, Judge(LocalBackend(cls(), n))) for n, cls in others.items()}
         self.found = {}
 
     def begin(self, clause, dtype):
@@ -51,26 +51,37 @@ class Everyone(Power):
         for name in list(self.left):
             if name in readings.known() and isinstance(case, Case) and not self.wants(self.left[name], case):
                 continue
-            broken = evaluate(self.left[name].judge, case)
-            for finding in (*((broken.finding,) if broken.finding else ()), *broken.also):
-                self.found.setdefault(name, finding.clause)
-                del self.left[name]
-                break
+            self.look(name, evaluate(self.left[name].judge, case))
         return [], {}
+
+    def look(self, name, outcome):
+        for finding in (*((outcome.finding,) if outcome.finding else ()), *outcome.also):
+            self.found.setdefault(name, finding.clause)
+            self.left.pop(name, None)
+
+
+def run(slug, dtype, judge, power):
+    """One cell: the tests of a clause, on a cell of its own."""
+    cell = Cell(slug, clause(slug).level, dtype, judge.backend.text)
+    for checked, dtypes, function in CHECKS:
+        if checked == slug and dtype in dtypes:
+            function(Check(judge, cell, level="quick", seed=20, power=power))
+            yield cell
 
 
 def one(part):
     """The cells of one process: {wrong backend: [[check, dtype, clause], ...]}."""
     everyone, found = Everyone(), defaultdict(list)
-    judge = Judge(LocalBackend(registry.load("numpy"), "numpy"))
+    numpy = Judge(LocalBackend(registry.load("numpy"), "numpy"))
     for slug, dtype in part:
-        for checked, dtypes, function in CHECKS:
-            if checked == slug and dtype in dtypes:
-                check = Check(
-                    judge, Cell(slug, clause(slug).level, dtype, "numpy"), level="quick", seed=20, power=everyone
-                )
-                function(check)
-                for name, broken in everyone.found.items():
+        if slug in ALONE:
+            for name, shadow in everyone.all.items():
+                broken = [f.clause for cell in run(slug, dtype, shadow.judge, None) for f in cell.findings]
+                found[name] += [[slug, dtype, broken[0]]] if broken else []
+            continue
+        for _ in run(slug, dtype, numpy, everyone):
+            for name, broken in everyone.found.items():
+                if [slug, dtype] not in [w[:2] for w in found[name]]:
                     found[name].append([slug, dtype, broken])
     return dict(found)
 

@@ -10,8 +10,6 @@ suite it is written anew, which takes a while; the tests only read it:
 """
 
 import contextlib
-import importlib
-import inspect
 import json
 import pkgutil
 import tempfile
@@ -29,6 +27,7 @@ from convspec.harness.process.remote import RemoteBackend
 from convspec.harness.verdict import Cell
 from convspec.spec import clause, clauses
 from mutants import RIGHT, ZOO
+from mutants.suite import CHECKS
 
 HERE = Path(__file__).resolve().parent
 CAUGHT = json.loads((HERE / "caught.json").read_text(encoding="utf-8"))
@@ -42,19 +41,6 @@ SPARED = {
     "SplitsByThreads": "thread-invariance is a SHOULD, and takes two processes: test_threads.py",
 }
 pytestmark = pytest.mark.zoo
-
-
-def checks():
-    """Every conformance test that needs one backend only: (slug, dtypes, function), in the order of the modules."""
-    for name in ("geometry", "conv2d", "max_pool", "gradients", "state", "numerics", "errors"):
-        module = importlib.import_module(f"convspec.conformance.test_{name}")
-        for function in list(vars(module).values()):
-            marks = [m for m in getattr(function, "pytestmark", []) if m.name == "clause"]
-            if marks and "single_threaded" not in inspect.signature(function).parameters:
-                yield marks[0].args[0], marks[0].kwargs["dtypes"], function
-
-
-CHECKS = list(checks())
 
 
 def broken(judge, level, slug=None, dtype=None):
