@@ -19,8 +19,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
 from mutants import RIGHT
@@ -134,7 +133,8 @@ def table(done, level):
         f"| **all** | | {every} | **{totals['alarms']}** | |",
         "",
         f"{datetime.datetime.now().astimezone().date()}, {os.cpu_count()} cores of {platform.machine()}, "
-        f"{platform.system()}; numpy {np.__version__}, python {platform.python_version()}; {seconds:,.0f} s of one core.",
+        f"{platform.system()}; numpy {np.__version__}, python {platform.python_version()}; "
+        f"{seconds:,.0f} s of one core.",
         "",
     ]
     return "\n".join(lines)
