@@ -216,11 +216,16 @@ def odd_dy(case: Case, rng: np.random.Generator) -> Data:
     return _odd(case, rng, "dy", ODD_BITS[case.dtype])
 
 
-@recipe("odd-wide")
-def odd_wide(case: Case, rng: np.random.Generator) -> Data:
-    """Exact. Odd integers of 18 bits in one operand, few terms a sum: inputs split in two bfloat16 terms, 16 bits."""
-    operands = ("x", "w", "dy") if case.op == "conv2d_vjp" else ("x", "w")
-    return _odd(case, rng, operands[case.seed % len(operands)], ODD_WIDE_BITS[case.dtype])
+def _odd_wide(wide: str) -> Recipe:
+    def make(case: Case, rng: np.random.Generator) -> Data:
+        return _odd(case, rng, wide, ODD_WIDE_BITS[case.dtype])
+
+    make.__doc__ = f"Exact. Odd integers of 18 bits in {wide}, few terms: inputs split in two bfloat16 terms (16 bits)."
+    return make
+
+
+for _target, _name in (("x", "odd-wide"), ("w", "odd-wide-w"), ("dy", "odd-wide-dy")):
+    RECIPES[_name] = _odd_wide(_target)
 
 
 @recipe("cancel")

@@ -49,8 +49,8 @@ def test_error_bound_gradients(check: Check) -> None:
 def test_full_precision_inputs(check: Check) -> None:
     """No operand is rounded to TF32, bfloat16 or anything else before it is multiplied."""
     wide = (None, "cin", "cout", "kernel")
-    check(convolutions(check.dtype, recipes=("odd", "odd-w", "odd-wide"), wide=wide))
-    recipes = ("odd", "odd-w", "odd-dy", "odd-wide")
+    check(convolutions(check.dtype, recipes=("odd", "odd-w", "odd-wide", "odd-wide-w"), wide=wide))
+    recipes = ("odd", "odd-w", "odd-dy", "odd-wide", "odd-wide-w", "odd-wide-dy")
     if check.dtype not in NARROW:  # there a gradient's faults are those of its accumulator, a clause of its own
         check(convolutions(check.dtype, op="conv2d_vjp", recipes=recipes, wide=wide), share=0.7)
 
@@ -184,4 +184,6 @@ def test_thread_invariance(check: Check, single_threaded: Judge) -> None:
                 return f"{name} has other bits with one thread."
         return None
 
-    check.holds(convolutions(check.dtype, recipes=("real",), wide=("h", "cin", "batch")), one_as_many, share=0.4, memory=True)
+    check.holds(
+        convolutions(check.dtype, recipes=("real",), wide=("h", "cin", "batch")), one_as_many, share=0.4, memory=True
+    )
