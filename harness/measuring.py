@@ -66,7 +66,7 @@ class Precision:
         case = min((e.case for sample in worse for e in sample.outside), key=lambda c: c.size)
         said = "; ".join(sample.verdict() for sample in worse)
         elements = sum(e.elements for sample in worse for e in sample.outside)
-        said = f"{said}. Measured on {elements:,} elements, of which this is the smallest case."
+        said = f"{said}. Measured on {elements:,} elements; this is the smallest of the cases."
         return self.judge.finding(case, self.question.clause, PRECISION, said)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from .case import Case
 
-#: (x, kernel, filters, more) with 100 outputs or more each, VALID: 9 to 4608 products in one sum.
+#: (x, kernel, filters, more) with 100 outputs or more each, VALID where it does not say: 9 to 4608 products in one sum.
 FORWARD: tuple[tuple[Any, ...], ...] = (
-    ((1, 12, 15, 1), (3, 3), 4, {}),
+    ((1, 12, 15, 1), (3, 3), 4, {"padding": "SAME"}),
     ((1, 8, 9, 16), (3, 3), 8, {}),
     ((1, 6, 7, 512), (3, 3), 6, {}),
     ((1, 10, 11, 144), (1, 1), 4, {}),
@@ -48,9 +48,8 @@ def measured(op: str, dtype: str, level: str, *, narrow: bool) -> Iterator[Case]
         for recipe in ("statistical", "near-zero") if narrow else ("statistical",):
             few = most if recipe == "statistical" else (most + 1) // 2
             for x, kernel, filters, more in shapes[:few]:
-                yield Case(
-                    op, x, kernel, filters=filters, padding=padding, dtype=dtype, recipe=recipe, seed=seed, **more
-                )
+                options = {"padding": padding, "dtype": dtype, "recipe": recipe, "seed": seed} | more
+                yield Case(op, x, kernel, filters=filters, **options)
 
 
 #: (x, kernel, filters): images of several tiles each way, few channels and many: libraries choose a transform by both.

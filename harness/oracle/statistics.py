@@ -85,4 +85,4 @@ def outside_cell(got: Array, y: Array, fmt: Format) -> Array:
     above = np.ldexp(1.0, np.maximum(exponent - 1, fmt.least_exponent) - fmt.precision + 1)
     below = np.where((mantissa == 0.5) & (exponent - 1 > fmt.least_exponent), above / 2, above)
     beyond = np.maximum(magnitude - below / 2 - along, 0) - np.maximum(along - magnitude - above / 2, 0)
-    return np.where(negative, -beyond, beyond)
+    return np.asarray(np.where(negative, -beyond, beyond))
