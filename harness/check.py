@@ -68,10 +68,14 @@ class Check:
         self._list(also, _against_truth(asked), asked)
         self._draw(strategy, _against_truth(asked), share, asked)
 
-    def each(self, cases: Iterable[Case], *, clause: str | None = None, **question: Any) -> None:
-        """Compare each of these cases with the oracle; what is wrong is told of `clause`, or of the check's own."""
+    def each(self, cases: Iterable[Case], *, clause: str | None = None, shadows: bool = True, **question: Any) -> None:
+        """Compare each of these cases with the oracle; what is wrong is told of `clause`, or of the check's own.
+
+        Without `shadows` they are put to no known wrong reading: for cases so large that this would cost more than all
+        else, where small ones tell the readings apart.
+        """
         asked = Question(clause or self.cell.clause, **question)
-        self._list(cases, _against_truth(asked), asked)
+        self._list(cases, _against_truth(asked), asked, shadows=shadows)
 
     def holds(
         self,

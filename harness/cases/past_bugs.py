@@ -12,8 +12,8 @@ from .case import Case
 from .past_bug import ONE, PastBug, back, conv, pool
 from .past_bugs_forward import CONVOLUTION, EMPTY, GEOMETRY
 
-#: Clauses about outputs without an element, which a backend may refuse.
-MAY_REFUSE = frozenset({"conv2d-empty-output", "max-pool-empty-output", "conv2d-gradient-empty"})
+#: Clauses about empty batches and outputs without an element, which a backend may refuse by their text.
+MAY_REFUSE = frozenset({"empty-batch", "conv2d-empty-output", "max-pool-empty-output", "conv2d-gradient-empty"})
 
 LAYOUT = (
     PastBug(

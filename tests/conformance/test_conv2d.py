@@ -258,7 +258,7 @@ def test_attributes_combine(check: Check) -> None:
 @clause("attributes-combine", dtypes=FLOATS)
 def test_attributes_combine__networks(check: Check) -> None:
     """Layers of real networks, at their own sizes: LeNet-5's at level quick, all of them and more of each beyond it."""
-    check.each(real_shapes.cases(check.dtype, check.level))
+    check.each(real_shapes.cases(check.dtype, check.level), shadows=False)
 
 
 @clause("attributes-combine", dtypes=FLOATS)
