@@ -32,7 +32,8 @@ from convspec.harness.process.local import LocalBackend
 from convspec.harness.verdict import Cell
 from convspec.spec import clause
 
-#: Their relation keeps what it saw, so each backend needs the check to itself.
+#: Their relation keeps what it saw, so each backend needs the check to itself. So does one that declares a transform:
+#: some checks ask for something else then.
 ALONE = ("consistency-of-padding-taps", "padding-under-nonfinite-weight")
 
 
@@ -64,16 +65,17 @@ class Everyone:
 def one(slug, dtype, level):
     """One cell for all variants."""
     everyone, started = Everyone(), time.perf_counter()
+    apart = {n: j for n, j in everyone.judges.items() if slug in ALONE or j.contract.algorithm != "direct"}
+    everyone.judges = {n: j for n, j in everyone.judges.items() if n not in apart}
     functions = [f for s, dtypes, f in CHECKS if s == slug and dtype in dtypes]
-    if slug in ALONE:
-        for name, judge in everyone.judges.items():
-            cell = Cell(slug, clause(slug).level, dtype, name)
-            for function in functions:
-                function(Check(judge, cell, level=level, seed=20))
-            everyone.outputs[name] += cell.outputs
-            everyone.cases[name] += cell.cases
-            everyone.findings += [(name, f.clause, f.message, f.call) for f in cell.findings]
-    else:
+    for name, judge in apart.items():
+        cell = Cell(slug, clause(slug).level, dtype, name)
+        for function in functions:
+            function(Check(judge, cell, level=level, seed=20))
+        for what in ("outputs", "cases", "refused"):
+            getattr(everyone, what)[name] += getattr(cell, what)
+        everyone.findings += [(name, f.clause, f.message, f.call) for f in cell.findings]
+    if everyone.judges:
         judge = Judge(LocalBackend(registry.load("numpy"), "numpy"))
         for function in functions:
             function(Check(judge, Cell(slug, clause(slug).level, dtype, "numpy"), level=level, seed=20, power=everyone))
