@@ -117,7 +117,7 @@ def table(done, level, one_in):
     lines = [
         f"# Right backends are spared: level {level}",
         "",
-        f"`python benchmarks/trust.py --level {level} --one-in {one_in}`: the cases of the suite at that level, each put to "
+        f"`python benchmarks/trust.py --level {level} --one-in {one_in}`: the cases of the suite at that level, put to "
         f"{'all' if one_in == 1 else f'one in {one_in}'} of the {len(RIGHT)} right variants of the zoo"
         f"{'' if one_in == 1 else ', in turn (variants that declare a transform: the whole suite at standard)'}.",
         "",
