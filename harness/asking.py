@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .process.protocol import Answer, Request
-from .process.remote import RemoteBackend
 from .verdict import Finding
 
 #: Losses of one run after which nothing more is asked: the rest is not run.
@@ -28,6 +27,26 @@ HEAP_WORDS = (
     "SIGBUS",
     "after it had answered",
 )
+
+
+class Reachable(Protocol):
+    """What is asked: a backend in a process of its own, or, for code of ours, in this one."""
+
+    text: str
+    timeout: float
+
+    @property
+    def hello(self) -> dict[str, Any]:
+        """What it said of itself."""
+        ...
+
+    def call(self, request: Request) -> Answer:
+        """Make one call."""
+        ...
+
+    def close(self) -> None:
+        """End it."""
+        ...
 
 
 class Told(Protocol):
@@ -60,7 +79,7 @@ class Call:
 class Asker:
     """Makes calls of one backend and keeps account of its losses."""
 
-    backend: RemoteBackend
+    backend: Reachable
     most_crashes: int
     losses: int = 0
     slowest: float = 0.0

@@ -14,7 +14,7 @@ import numpy as np
 
 from convspec.adapters.backend import Contract
 
-from .asking import Asker, Call
+from .asking import Asker, Call, Reachable
 from .cases.case import Case
 from .cases.invalid import Invalid
 from .cases.recipes import Data, arrays, names, of_random_sign
@@ -23,7 +23,6 @@ from .oracle.bounds import compare
 from .oracle.truth import Array, Truth, expected_dtype, expected_shape, truths
 from .oracle.vacuous import vacuous
 from .process.protocol import Answer, Request
-from .process.remote import RemoteBackend
 from .verdict import Finding
 
 #: Facts that the worker reports of every call, and the clauses they belong to.
@@ -64,7 +63,7 @@ class Question:
 class Judge:
     """Judges the calls of one backend. Crashes of a kind seen before, beyond `most_crashes`, are not asked again."""
 
-    backend: RemoteBackend
+    backend: Reachable
     most_crashes: int = 2
     asker: Asker = field(init=False)
 

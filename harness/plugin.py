@@ -158,7 +158,11 @@ def _power(item: pytest.Item, judge: Judge) -> Power:
     powers = item.config.stash[_POWERS]
     if judge.backend.text not in powers:
         marked = [(i, i.get_closest_marker("clause")) for i in item.session.items if isinstance(i, pytest.Function)]
-        cells = {(mark.args[0], i.callspec.params["dtype"]) for i, mark in marked if mark and hasattr(i, "callspec")}
+        cells = {
+            (str(mark.args[0]), str(i.callspec.params["dtype"]))
+            for i, mark in marked
+            if mark and hasattr(i, "callspec")
+        }
         powers[judge.backend.text] = Power(judge.contract, cells)
     return powers[judge.backend.text]
 

@@ -89,12 +89,12 @@ def _wrong(outcome: Outcome) -> bool:
 
 
 def _not_finite(value: Any) -> bool:
-    return not np.isfinite(np.asarray(value, np.float64)).all()
+    return not bool(np.isfinite(np.asarray(value, np.float64)).all())
 
 
 def _larger(value: Any) -> bool:
     try:
-        return max(value) > 1
+        return bool(max(value) > 1)
     except TypeError:
         return bool(value > 1)
 
@@ -133,10 +133,10 @@ class Power:
 
     def _shadow(self, name: str, reading: Any) -> Shadow:
         asked = LocalBackend(reading(), name)
-        judge = _Declaring(asked)  # type: ignore[arg-type] - it stands where a worker does
+        judge = _Declaring(asked)
         shadow = Shadow(name, judge)
         if self.contract != Contract():
-            judge.declared, shadow.plain = self.contract, Judge(asked)  # type: ignore[arg-type]
+            judge.declared, shadow.plain = self.contract, Judge(asked)
         shadow.cells = frozenset(readings.told_in().get(name, ())) & self.cells
         for call in reading.zoo.witness:
             for key, features in _needs(call):

@@ -25,10 +25,18 @@ class LocalBackend:
 
     def __init__(self, backend: Any, text: str = "local") -> None:
         self.backend, self.text, self.timeout = backend, text, 30.0
-        self.hello = worker.hello(backend, text)
+        self._hello = worker.hello(backend, text)
+
+    @property
+    def hello(self) -> dict[str, Any]:
+        """What the backend says of itself."""
+        return self._hello
 
     def call(self, request: Request) -> Answer:
         """Make one call; warnings are left to themselves, as in a worker."""
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return worker.serve_one(self.backend, request)
+
+    def close(self) -> None:
+        """Nothing is to be ended."""
