@@ -44,7 +44,7 @@ class Collector:
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """With xdist each node tells its items; they are the same."""
         if not self.planned:
-            self.plan([nodeid.split("@")[0] for nodeid in ids])
+            self.plan([nodeid[: nodeid.rfind("]") + 1] or nodeid for nodeid in ids])  # without xdist's group, @NAME
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the cell from a report."""

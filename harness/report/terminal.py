@@ -33,7 +33,7 @@ SHORT = {"float64": "f64", "float32": "f32", "float16": "f16", "bfloat16": "bf16
 LEGEND = "  ".join(f"{sign} {state}" for state, (sign, _) in SIGNS.items()) + "  ~ a broken SHOULD"
 
 #: How many reasons and readings the last lines name; the results file has them all.
-MOST_REASONS, MOST_NAMED = 3, 4
+MOST_REASONS, MOST_NAMED = 3, 8
 
 Cells = list[dict[str, Any]]
 
@@ -183,7 +183,8 @@ def power_lines(power: dict[str, Any]) -> Iterator[Text]:
         )
     yield Text(told, style="default" if not left else "yellow")
     if left:
-        named = ", ".join(left[:MOST_NAMED]) + (f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else "")
+        # More than a few are left where clauses were left out (-k): their names would say nothing.
+        named = ", ".join(left) if len(left) <= MOST_NAMED else f"{len(left)}, which other cases or clauses would tell"
         yield Text(f"  not told apart: {named}", style="dim")
     if power["vacuous"]:
         share = power["vacuous"] / power["cases"]
