@@ -39,8 +39,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "harness"), str(ROOT /
 
 # ruff: noqa: E402 - the threads are to be counted and the paths known before anything of these is imported
 from detection_peers import PEERS
-from detection_table import MOST_DISTRUSTED, document
-from mutants import RIGHT, ZOO
+from detection_table import MOST_DISTRUSTED, SPARED, document
+from mutants import ZOO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -73,7 +73,7 @@ def by_peer(column: str, name: str) -> Record:
     peer = PEERS[column]()
     started = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        wrong = peer.wrong_calls((ZOO | RIGHT)[name]())
+        wrong = peer.wrong_calls((ZOO | SPARED)[name]())
         found = list(islice(wrong, MOST_DISTRUSTED + 1) if name in ZOO else wrong)
     seconds = time.perf_counter() - started
     return _record(column, name, found[0][1] if found else None, [number for number, _ in found], seconds)
@@ -100,7 +100,7 @@ def by_suite(level: str, name: str) -> Record:
 def _judge(suite: Any, name: str, level: str) -> Any:
     if name in ZOO:
         return suite.judge_of(name, level)
-    return contextlib.nullcontext(Judge(LocalBackend(RIGHT[name](), name), LEVELS[level].crashes))
+    return contextlib.nullcontext(Judge(LocalBackend(SPARED[name](), name), LEVELS[level].crashes))
 
 
 class Found(Exception):  # noqa: N818 - a signal, not an error
@@ -173,7 +173,7 @@ def described(column: str) -> Record:
 
 def jobs_of(columns: Iterable[str], names: Iterable[str]) -> list[tuple[str, str]]:
     """What has to be judged; the right variants at level deep are the business of another measurement."""
-    return [(column, name) for column in columns for name in names if not (column == "deep" and name in RIGHT)]
+    return [(column, name) for column in columns for name in names if not (column == "deep" and name in SPARED)]
 
 
 def run(columns: list[str], names: list[str], cache: Path, processes: int) -> list[Record]:
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--columns", nargs="+", choices=COLUMNS, default=list(COLUMNS), help="which columns (all)")
     parser.add_argument("--cache", type=Path, help="a folder for the results (a temporary one)")
     parser.add_argument("--processes", type=int, default=2, help="how many at a time (2)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*ZOO, *RIGHT], help="these backends only")
+    parser.add_argument("--only", nargs="+", metavar="NAME", choices=[*ZOO, *SPARED], help="these backends only")
     parser.add_argument("--one", nargs=2, metavar=("COLUMN", "NAME"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -217,7 +217,7 @@ def main() -> None:
         return
     columns = [column for column in COLUMNS if column in given.columns]
     with tempfile.TemporaryDirectory() as folder:
-        records = run(columns, given.only or [*ZOO, *RIGHT], given.cache or Path(folder), given.processes)
+        records = run(columns, given.only or [*ZOO, *SPARED], given.cache or Path(folder), given.processes)
     print(document(columns, records))
 
 

@@ -10,6 +10,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import textwrap
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -28,10 +29,12 @@ TITLES = {
     "loop": "loop, `allclose()`",
     "loop-1e-5": "loop, `allclose(atol=1e-5)`",
 }
+#: Right ones by a name of their own: "NoDilation" is a wrong one, and a right one that says so.
+SPARED = {f"right/{name}": cls for name, cls in RIGHT.items()}
 #: Calls of one peer that may flag a right variant: a wrong backend with more findings is caught by one that does not.
 MOST_DISTRUSTED = 600
 #: Right variants that round as anybody may: what a contract of theirs declares does not go beyond the usual bound.
-PLAIN = [name for name, cls in RIGHT.items() if not {"tf32", "flush_subnormals"} & set(getattr(cls, "contract", {}))
+PLAIN = [name for name, cls in SPARED.items() if not {"tf32", "flush_subnormals"} & set(getattr(cls, "contract", {}))
          and getattr(cls, "contract", {}).get("algorithm", "direct") == "direct"]  # fmt: skip
 
 
@@ -82,7 +85,7 @@ def summary(columns: list[str], table: Table, peers: dict[str, Record], distrust
 
     def row(title: str, column: str, calls: Any, without: set[int] | None) -> None:
         found = table[column]
-        wrong, right = ([n for n in zoo if n in found] for zoo in (ZOO, RIGHT))
+        wrong, right = ([n for n in zoo if n in found] for zoo in (ZOO, SPARED))
         kills, alarms = (sum(killed(found[n], without) for n in names) for names in (wrong, right))
         seconds = sum(r["seconds"] for r in found.values()) / max(len(found), 1)
         flagged = f"{alarms} of {len(right)}" if right else "not measured here"
@@ -96,16 +99,17 @@ def summary(columns: list[str], table: Table, peers: dict[str, Record], distrust
             row(f"{TITLES[column]}, without calls that flag a right one", column, f"{kept:,}", distrusted[column])
     yield "\n".join(rows)
     if peers:
-        yield EXPLAINED.format(plain=len(PLAIN), others=", ".join(f"`{name}`" for name in RIGHT if name not in PLAIN))
+        others = ", ".join(f"`{cls.__name__}`" for name, cls in SPARED.items() if name not in PLAIN)
+        yield textwrap.fill(EXPLAINED.format(plain=len(PLAIN), others=others), 120)
         yield "\n".join(
             f"- {peers[c]['describe']}. Built in {peers[c]['seconds']:.1f} s." for c in columns if c in peers
         )
 
 
 EXPLAINED = """A peer is counted twice where it needs it: as it is written, and without the calls that flag one of the
-{plain} right variants that declare nothing unusual. A kill by such a call would prove nothing. Right variants that
-declare a contract no peer can know of ({others}) may be flagged still. Seconds are those of all calls of a peer, and
-for this suite those until the first broken MUST clause, or of everything."""
+{plain} right variants that declare nothing unusual, since a kill by such a call would prove nothing. Right variants
+that declare a contract no peer can know of ({others}) may be flagged still. Seconds are those of a peer's calls, and
+for this suite those until the first broken MUST clause, or of everything where there is none."""
 
 
 def by_class(columns: list[str], table: Table, distrusted: Calls) -> Iterator[str]:

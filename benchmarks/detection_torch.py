@@ -1,7 +1,8 @@
 """PyTorch's OpInfo as a peer: its samples and error inputs of conv2d and max_pool2d, with torch as oracle.
 
 Every sample in every floating type that both take, forward and by autograd, compared with `torch.testing.assert_close`
-at its default tolerances. May import what `detection_peers` may, and torch; OpInfo needs `pip install expecttest`.
+at its default tolerances. PyTorch's own test classes do more with a sample (inputs that are not contiguous, other
+devices): that is not counted. May import what `detection_peers` may, and torch; OpInfo needs `pip install expecttest`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def torch_opinfo() -> Peer:
             if info.name in ("nn.functional.conv2d", "nn.functional.max_pool2d"):
                 cases += _samples(info, skipped)
                 cases += _errors(info, skipped)
-    return Peer("PyTorch OpInfo, torch as oracle", tuple(cases), _torch_close, skipped)
+    return Peer("PyTorch OpInfo, its samples and error inputs alone, torch as oracle", tuple(cases), _torch_close, skipped)
 
 
 def _samples(info: Any, skipped: Counter[str]) -> Iterator[Asked]:
