@@ -38,7 +38,8 @@ def torch_opinfo() -> Peer:
             if info.name in ("nn.functional.conv2d", "nn.functional.max_pool2d"):
                 cases += _samples(info, skipped)
                 cases += _errors(info, skipped)
-    return Peer("PyTorch OpInfo, its samples and error inputs alone, torch as oracle", tuple(cases), _torch_close, skipped)
+    title = "PyTorch OpInfo, its samples and error inputs alone, torch as oracle"
+    return Peer(title, tuple(cases), _torch_close, skipped)
 
 
 def _samples(info: Any, skipped: Counter[str]) -> Iterator[Asked]:
