@@ -88,10 +88,11 @@ def grid(dtype: str) -> Iterator[Case]:
             continue
         plain: dict[str, Any] = {"strides": stride, "padding": padding, "dtype": dtype, "seed": number}
         turn = (number + number // 10) % 2  # sizes and paddings alternate by themselves
+        batch, channels = 1 + number // 2 % 2, 1 + number % 3
         op = "conv2d" if turn else "conv2d_vjp"
-        yield Case(op, (1, *size, 2), kernel, filters=2, **plain)
+        yield Case(op, (batch, *size, channels), kernel, filters=2, **plain)
         op = "max_pool_vjp" if turn else "max_pool"
-        yield Case(op, (1, *size, 2), kernel, recipe="distinct", **plain)
+        yield Case(op, (batch, *size, channels), kernel, recipe="distinct", **plain)
 
 
 def beyond_tails(dtype: str, level: str) -> Iterator[Case]:
