@@ -245,7 +245,7 @@ def test_attributes_combine(check: Check) -> None:
         "layouts": ("C", "C", *LAYOUTS),
     }
     groups = (1, 1, 2, 3)
-    check.each(grid(check.dtype))
+    check.each(grid(check.dtype, check.level))
     for op in (*CONVOLUTIONS, "max_pool", "max_pool_vjp"):
         check.each(covering.cases(check.dtype, op, check.level))
     check(convolutions(check.dtype, groups=groups, recipes=("integers",), **together), share=2)

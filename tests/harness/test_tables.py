@@ -42,7 +42,11 @@ def test_tails_reach_every_size_with_every_operation(op, grown):
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_sweeps_have_outputs_and_no_case_twice(dtype):
-    for cases in (sweeps.tails(dtype, "standard"), sweeps.beyond_tails(dtype, "standard"), sweeps.grid(dtype)):
+    for cases in (
+        sweeps.tails(dtype, "standard"),
+        sweeps.beyond_tails(dtype, "standard"),
+        sweeps.grid(dtype, "standard"),
+    ):
         told = list(cases)
         assert all(min(c.y) > 0 and c.dtype == dtype for c in told)
         assert len(set(told)) == len(told)

@@ -3,13 +3,13 @@
     OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/harness python tests/mutants/matrix.py
 
 writes two files, some ten minutes of work: `matrix.json` here (for each wrong backend the clauses whose checks find it
-broken, with the clause that the finding is of) and, for those of the catalogue, `told.json` beside it: in which cells
-of a run it is told apart, so that a run asks it there first. Both are data that save time or are read by tests; no
+broken, with the clause that the finding is of) and, for those of the catalogue, `told.json` beside it: in which cell of
+a run it is told apart soonest, so that a run asks it there first. Both are data that save time or are read by tests; no
 verdict hangs on them. Those that die or hang are left out: `test_detection.py` judges them.
 """
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -26,10 +26,10 @@ from mutants import ZOO
 from mutants.suite import CHECKS
 
 HERE = Path(__file__).resolve().parent
-MOST_HINTS = 3
 
 
-#: Their relation keeps what it saw, so each backend needs the check to itself.
+#: Their relation keeps what it saw, so each backend needs the check to itself; how soon it tells is not counted.
+LATE = 50
 ALONE = ("consistency-of-padding-taps", "padding-under-nonfinite-weight")
 
 
@@ -45,18 +45,19 @@ class Everyone(Power):
         self.found = {}
 
     def begin(self, clause, dtype):
-        self.left, self.found, self.reach = dict(self.all), {}, {}
+        self.left, self.found, self.reach, self.tries = dict(self.all), {}, {}, Counter()
 
     def put(self, case, evaluate, outcome):
         for name in list(self.left):
             if name in readings.known() and isinstance(case, Case) and not self.wants(self.left[name], case):
                 continue
+            self.tries[name] += 1
             self.look(name, evaluate(self.left[name].judge, case))
         return [], {}
 
     def look(self, name, outcome):
         for finding in (*((outcome.finding,) if outcome.finding else ()), *outcome.also):
-            self.found.setdefault(name, finding.clause)
+            self.found.setdefault(name, (finding.clause, self.tries[name]))
             self.left.pop(name, None)
 
 
@@ -70,19 +71,19 @@ def run(slug, dtype, judge, power):
 
 
 def one(part):
-    """The cells of one process: {wrong backend: [[check, dtype, clause], ...]}."""
+    """The cells of one process: {wrong backend: [[check, dtype, clause, cases until it was caught], ...]}."""
     everyone, found = Everyone(), defaultdict(list)
     numpy = Judge(LocalBackend(registry.load("numpy"), "numpy"))
     for slug, dtype in part:
         if slug in ALONE:
             for name, shadow in everyone.all.items():
                 broken = [f.clause for cell in run(slug, dtype, shadow.judge, None) for f in cell.findings]
-                found[name] += [[slug, dtype, broken[0]]] if broken else []
+                found[name] += [[slug, dtype, broken[0], LATE]] if broken else []
             continue
         for _ in run(slug, dtype, numpy, everyone):
-            for name, broken in everyone.found.items():
+            for name, (broken, tries) in everyone.found.items():
                 if [slug, dtype] not in [w[:2] for w in found[name]]:
-                    found[name].append([slug, dtype, broken])
+                    found[name].append([slug, dtype, broken, tries])
     return dict(found)
 
 
@@ -95,8 +96,10 @@ def main():
                 everything[name] += where
     order = {cell: n for n, cell in enumerate(cells)}
     everything = {name: sorted(where, key=lambda w: order[w[0], w[1]]) for name, where in sorted(everything.items())}
-    (HERE / "matrix.json").write_text(_lines(everything), encoding="utf-8")
-    told = {name: [w[:2] for w in where[:MOST_HINTS]] for name, where in everything.items() if name in readings.known()}
+    caught = {name: [w[:3] for w in where] for name, where in everything.items()}
+    (HERE / "matrix.json").write_text(_lines(caught), encoding="utf-8")
+    soonest = {name: min(where, key=lambda w: w[3]) for name, where in everything.items() if name in readings.known()}
+    told = {name: [where[:2]] for name, where in soonest.items()}
     (Path(readings.__file__).parent / "told.json").write_text(_lines(told), encoding="utf-8")
 
 

@@ -48,7 +48,7 @@ def spared() -> dict[str, Any]:
 
 @cache
 def told_in() -> dict[str, tuple[tuple[str, str], ...]]:
-    """Where a run tells a reading apart: some cells (clause, dtype) of level quick; a reading may be missing."""
+    """Where a run tells a reading apart soonest: a cell (clause, dtype) of level quick; a reading may be missing."""
     path = Path(__file__).parent / "told.json"
     recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     return {name: tuple((clause, dtype) for clause, dtype in cells) for name, cells in recorded.items()}
