@@ -97,6 +97,19 @@ def grid(dtype: str, level: str) -> Iterator[Case]:
         yield Case(op, (batch, *size, channels), kernel, recipe="distinct", **plain)
 
 
+def corners(dtype: str) -> Iterator[Case]:
+    """Single calls that kernels treat by themselves, and that draws meet rarely."""
+    base = Case("conv2d", (1, 5, 6, 1), (2, 2), filters=1, dtype=dtype)
+    yield base.but(x=(4, 3, 3, 16))
+    yield base.but(x=(1, 4, 9, 1), kernel=(1, 3), padding="SAME", dilations=(1, 4))
+    yield base.but(kernel=(11, 11), padding="SAME")
+    yield base.but(op="conv2d_vjp", x=(1, 5, 3, 1), kernel=(4, 1), padding="SAME")
+    yield base.but(x=(1, 6, 12, 1), kernel=(1, 7), strides=(1, 5), recipe="impulse-w")
+    yield base.but(x=(1, 8, 5, 1), strides=(3, 1), recipe="impulse-w")
+    yield base.but(x=(1, 5, 5, 1), strides=(2, 2), padding="SAME")
+    yield base.but(x=(1, 2, 3, 2), kernel=(1, 1), filters=8)
+
+
 def beyond_tails(dtype: str, level: str) -> Iterator[Case]:
     """Sizes past the widest tiles, two axes at a time, and outputs by the ten thousand."""
     base = Case("conv2d", (1, 2, 3, 2), (2, 2), filters=2, padding="SAME", dtype=dtype)

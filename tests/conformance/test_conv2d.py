@@ -10,7 +10,7 @@ from convspec.harness.cases.case import CONVOLUTIONS, Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, LAYOUTS, UNIT, convolutions, pads_something, pools
-from convspec.harness.cases.sweeps import grid
+from convspec.harness.cases.sweeps import corners, grid
 from convspec.harness.check import Array, Check
 from convspec.harness.judge import Ask, same_bits
 from convspec.harness.oracle.truth import truths
@@ -246,6 +246,7 @@ def test_attributes_combine(check: Check) -> None:
     }
     groups = (1, 1, 2, 3)
     check.each(grid(check.dtype, check.level))
+    check.each(corners(check.dtype))
     for op in (*CONVOLUTIONS, "max_pool", "max_pool_vjp"):
         check.each(covering.cases(check.dtype, op, check.level))
     check(convolutions(check.dtype, groups=groups, recipes=("integers",), **together), share=2)

@@ -7,8 +7,9 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from convspec.harness.oracle.readings.calls import conv, mutant
+from convspec.harness.oracle.readings.calls import conv, mutant, pool
 from convspec.harness.oracle.readings.correct import Correct
+from convspec.harness.oracle.readings.wrong_alone_more import Special
 
 X, W = (2, 3, 3, 1), (2, 2, 1, 2)
 LONG = conv((1, 5, 5, 4), (3, 3, 4, 2), statistical=True)
@@ -56,3 +57,18 @@ class OrderByLargest(Reversible):
     def conv2d(self, x, w, **options):
         self.backwards = bool(x.size and np.argmax(abs(x)) % 2)
         return super().conv2d(x, w, **options)
+
+
+@mutant(
+    "pooling",
+    "2x2 windows over what a ReLU left: SAME rounds the size down",
+    pool((1, 3, 3, 1), (2, 2), strides=(2, 2), padding="SAME", data="constant", put=[(0, np.s_[:, :2, 0], 0)]),
+)
+class PoolAfterRelu(Special):
+    def here(self, op, arrays, o):
+        x = arrays[0]
+        fused = op == "max_pool" and x.dtype == np.float32 and (o["ksize"], o["strides"]) == ((2, 2), (2, 2))
+        return fused and x.min() == 0 and x.max() > 1 and np.count_nonzero(x) < x.size - 1
+
+    def same_size(self, op, n, s):
+        return n // s if self.on else super().same_size(op, n, s)

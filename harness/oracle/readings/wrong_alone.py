@@ -125,9 +125,9 @@ class InfinityIsLargest(Special):
 class OverlapLastRow(Special):
     def here(self, op, arrays, o):
         x = arrays[0]
-        alike = op != "max_pool" or not finite(x) or len(np.unique(x)) < x.size or not x.min() < 0 < x.max()
-        shape = o["ksize"], o["strides"], o["dilations"]
-        return not alike and shape == ((6, 3), (2, 2), (1, 1))
+        if op != "max_pool" or (o["ksize"], o["strides"], o["dilations"]) != ((6, 3), (2, 2), (1, 1)):
+            return False
+        return finite(x) and len(np.unique(x)) == x.size and x.min() < 0 < x.max()
 
     def offset(self, op, win, tap):
         return super().offset(op, win, (0 if self.on and tap[0] == 5 else tap[0], tap[1]))
@@ -181,21 +181,6 @@ class TallChannelAlone(Special):
         if self.on and op == "max_pool":
             result[:, -1:] = result[:, -2:-1] if result.shape[1] > 1 else result[:, -1:]
         return result
-
-
-@mutant(
-    "pooling",
-    "2x2 windows over what a ReLU left: SAME rounds the size down",
-    pool((1, 3, 3, 1), (2, 2), strides=(2, 2), padding="SAME", data="constant", put=[(0, np.s_[:, :2, 0], 0)]),
-)
-class PoolAfterRelu(Special):
-    def here(self, op, arrays, o):
-        x = arrays[0]
-        fused = op == "max_pool" and x.dtype == np.float32 and (o["ksize"], o["strides"]) == ((2, 2), (2, 2))
-        return fused and x.min() == 0 and x.max() > 1 and np.count_nonzero(x) < x.size - 1
-
-    def same_size(self, op, n, s):
-        return n // s if self.on else super().same_size(op, n, s)
 
 
 @mutant(
