@@ -348,10 +348,6 @@ class WholeNumbersInSixteenBits(Special):
         return (np.rint(arrays[0] / 4) * 4).astype(np.float32), *arrays[1:]
 
 
-HIGH = [(0, np.s_[..., :128], 256)]
-ABOVE = [(0, np.s_[...], 131), (0, np.s_[:, :2], 133), (0, np.s_[:, 0], 141)]
-
-
 class HalvesInBfloat16(Special):
     """Where `here` says so, products are summed in two halves, each of which is kept in bfloat16."""
 
