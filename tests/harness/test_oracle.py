@@ -201,3 +201,25 @@ def test_recipes_give_the_same_data_again_and_other_data_for_another_seed(name):
     assert all(np.array_equal(one[k], again[k], equal_nan=True) for k in one)
     assert any(not np.array_equal(one[k], other[k], equal_nan=True) for k in one)
     assert all(a.dtype == np.float32 and a.flags.c_contiguous for a in one.values())
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("slug", ["exact-on-lattice", "error-bound", "large-sums"])
+def test_wider_sums_than_a_declared_narrow_accumulator_are_spared(dtype, slug):
+    """Sums of more terms than 1 / u: the bound must not turn negative there."""
+    from local import judge_of
+    from mutants.suite import CHECKS
+
+    from convspec.harness.check import Check
+    from convspec.harness.oracle.readings.correct import Correct
+    from convspec.harness.verdict import Cell
+
+    class Declares(Correct):
+        contract = Contract(accumulate=dtype)
+
+    cell = Cell(slug, "MUST", dtype, "declares")
+    for checked, dtypes, function in CHECKS:
+        if checked == slug and dtype in dtypes:
+            function(Check(judge_of(Declares()), cell, level="quick", seed=20))
+    assert cell.cases
+    assert not cell.findings
