@@ -4,7 +4,7 @@ May import `cases`, `truth`, `statistics` and the adapters' contract. The formul
 
     delta = gamma(m) S + n eta / 2 (+ n 2^-53 S where y is float64 itself),   gamma(m) = m u / (1 - m u)
 
-(2 m u where that is less)
+(2 m u from m u = 1/2 on)
 
 with u and eta of the accumulator, and zero where the data lie on a lattice whose every partial sum the accumulator
 holds (clause `exact-on-lattice`). On data of random sign an element's statistical bound counts where it is smaller.
@@ -69,8 +69,8 @@ def delta(
     roundings = roundings + truth.extra_roundings
     # gamma(m) has no meaning from m u = 1 on, where a narrow accumulator was declared; m u S bounds the error for
     # every m (Jeannerod and Rump, 2013), so twice that, where gamma would pass it, is safe.
-    relative = roundings * u / (1 - np.minimum(roundings * u, 0.5))
-    allowed = relative * S + n * accumulator.least_subnormal / 2
+    relative: Array = roundings * u / (1 - np.minimum(roundings * u, 0.5))
+    allowed: Array = relative * S + n * accumulator.least_subnormal / 2
     if not LONG_IS_WIDER or accumulator.name != "float64":
         allowed = allowed + n * 2.0**-53 * S
     if contract.tf32:
