@@ -19,7 +19,7 @@ from .cases.formats import FORMATS
 from .cases.recipes import arrays, of_random_sign
 from .judge import Judge, Question, request_of, same_bits
 from .oracle import readings
-from .oracle.bounds import accumulator_of, compare, delta
+from .oracle.bounds import accumulator_of, compare, delta, narrows
 from .oracle.readings import calls
 from .oracle.readings.correct import Correct
 from .oracle.truth import Array, Truth, expected_dtype, truths
@@ -205,12 +205,11 @@ def _same(got: Array, said: Array, truth: Truth, dtype: str) -> bool:
         return True
     if truth.scale is None or got.shape != truth.value.shape:
         return False
-    fmt, accumulator = FORMATS[dtype], accumulator_of(dtype)
     with np.errstate(all="ignore"):
         a, b = got.astype(np.float64), said.astype(np.float64)
-        allowed = 2 * delta(truth, accumulator, 2 * fmt.precision <= accumulator.precision).astype(np.float64)
-        if dtype not in ("float64", accumulator.name):
-            allowed = allowed + 2 * fmt.unit * np.maximum(np.abs(a), np.abs(b)) * (allowed > 0)
+        allowed = 2 * delta(truth, dtype).astype(np.float64)
+        if narrows(dtype, accumulator_of(dtype)):
+            allowed = allowed + 2 * FORMATS[dtype].unit * np.maximum(np.abs(a), np.abs(b)) * (allowed > 0)
         return bool(np.all((np.abs(a - b) <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b))))
 
 

@@ -53,17 +53,11 @@ class Discrepancy:
         return f"error {self.error:.4g} = {self.error / self.bound:.4g} x the bound {self.bound:.4g}"
 
 
-def delta(
-    truth: Truth,
-    accumulator: Format,
-    exact_products: bool,
-    contract: Contract = DIRECT,
-    inputs: Format | None = None,
-    *,
-    random_sign: bool = False,
-) -> Array:
+def delta(truth: Truth, dtype: str, contract: Contract = DIRECT, *, random_sign: bool = False) -> Array:
     """The allowed distance from y, for each element, before rounding to the output's type."""
     assert truth.scale is not None and truth.count is not None  # noqa: PT018
+    inputs, accumulator = FORMATS[dtype], accumulator_of(dtype, contract)
+    exact_products = 2 * inputs.precision <= accumulator.precision
     n, S, u = truth.count, truth.scale, accumulator.unit
     roundings = n if truth.products and not exact_products else np.maximum(n - 1, 0)
     roundings = roundings + truth.extra_roundings
@@ -80,7 +74,7 @@ def delta(
     if not contract.tf32 and contract.algorithm == "direct":
         on_lattice = (2.0**accumulator.precision * truth.quantum >= S) & (truth.quantum >= accumulator.least_subnormal)
         allowed = np.where(on_lattice | (n == 0) & (truth.extra_roundings == 0), 0.0, allowed)
-    return allowed + _declared(truth, accumulator, inputs or accumulator, contract)
+    return allowed + _declared(truth, accumulator, inputs, contract)
 
 
 def accumulator_of(dtype: str, contract: Contract = DIRECT) -> Format:
@@ -89,6 +83,11 @@ def accumulator_of(dtype: str, contract: Contract = DIRECT) -> Format:
     if declared is None or declared.precision < FORMATS[dtype].precision:
         return FORMATS[ACCUMULATOR[dtype]]
     return declared
+
+
+def narrows(dtype: str, accumulator: Format) -> bool:
+    """Whether results are rounded once more, from the accumulator to a narrower type."""
+    return dtype not in ("float64", accumulator.name)
 
 
 def _declared(truth: Truth, accumulator: Format, inputs: Format, contract: Contract) -> Array:
@@ -126,12 +125,11 @@ def compare(
         return _to_the_bit(got, truth)
     fmt = FORMATS[dtype]
     accumulator = accumulator_of(dtype, contract)
-    exact_products = 2 * fmt.precision <= accumulator.precision
     y = truth.value
     with np.errstate(all="ignore"):
-        allowed = delta(truth, accumulator, exact_products, contract, fmt, random_sign=random_sign)
+        allowed = delta(truth, dtype, contract, random_sign=random_sign)
         low, high = y - allowed, y + allowed
-        if dtype not in ("float64", accumulator.name):
+        if narrows(dtype, accumulator):
             low, high = round_to(low, dtype), round_to(high, dtype)
         found = got.astype(y.dtype)
         right = (low <= found) & (found <= high)
@@ -148,7 +146,7 @@ def compare(
             right |= _through_a_transform(truth, found, accumulator)
         if right.all():
             return None
-        if dtype not in ("float64", accumulator.name):
+        if narrows(dtype, accumulator):
             # What is allowed on the side where it lies, so that what is outside is more than one bound away.
             allowed = np.maximum(np.where(found > y, high - y, y - low), allowed)
         error = np.abs(found - y).astype(np.float64)

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from convspec.adapters.backend import Contract
 from convspec.harness.cases.case import Case
-from convspec.harness.cases.formats import FORMATS, round_to
+from convspec.harness.cases.formats import round_to
 from convspec.harness.cases.recipes import Data
 from convspec.reference import conv2d
 
-from .bounds import accumulator_of, compare, delta
+from .bounds import accumulator_of, compare, delta, narrows
 from .truth import Truth
 
 Array = npt.NDArray[Any]
@@ -86,12 +86,10 @@ def leaks(probe: Probe, before: Array, after: Array, truth: Truth, dtype: str, c
     with np.errstate(all="ignore"):
         if np.isnan(probe.value):
             return np.asarray(probe.untouched & ~np.isfinite(after.astype(np.float64)))
-        accumulator, fmt = accumulator_of(dtype, contract), FORMATS[dtype]
-        exact_products = 2 * fmt.precision <= accumulator.precision
         plain = Contract(contract.accumulate, contract.tf32, contract.flush_subnormals)
-        allowed = delta(truth, accumulator, exact_products, plain, fmt)
+        allowed = delta(truth, dtype, plain)
         y = truth.value
-        if dtype not in ("float64", accumulator.name):
+        if narrows(dtype, accumulator_of(dtype, contract)):
             sides = (round_to(y + sign * allowed, dtype) - y for sign in (-1, 1))
             allowed = np.max([np.abs(side) for side in sides], axis=0)
         wide = after.astype(y.dtype)
