@@ -16,13 +16,13 @@ import numpy as np
 
 from .cases.case import Case
 from .cases.formats import FORMATS
-from .cases.recipes import arrays, of_random_sign
-from .judge import Judge, Question, request_of, same_bits
+from .cases.recipes import arrays
+from .judge import Judge, Question, request_of, same_bits, truths_of
 from .oracle import readings
-from .oracle.bounds import accumulator_of, compare, delta, narrows
+from .oracle.bounds import accumulator_of, delta, narrows
 from .oracle.readings import calls
 from .oracle.readings.correct import Correct
-from .oracle.truth import Array, Truth, expected_dtype, truths
+from .oracle.truth import Array, Truth, expected_dtype
 from .process.layouts import LAYOUTS
 from .process.local import LocalBackend
 from .process.protocol import Answer, Request
@@ -41,6 +41,7 @@ class Diagnosis:
     judge: Judge
     _readings: dict[str, LocalBackend] = field(default_factory=dict)
     _named: list[str] = field(default_factory=list)
+    _answered: dict[Case, Answer] = field(default_factory=dict)  # to the cases of one finding
 
     def explain(
         self, finding: Finding, question: Question, failing: Sequence[Case], passing: Sequence[Case]
@@ -54,6 +55,7 @@ class Diagnosis:
 
     def of(self, witness: Case, question: Question, failing: Sequence[Case], passing: Sequence[Case]) -> str:
         """What the answer to `witness` looks like, or nothing. The other cases are of the same check."""
+        self._answered.clear()
         others = [c for c in failing if c != witness and _size(c) <= LARGE][:MOST_CASES]
         others += [c for c in passing if _size(c) <= LARGE][:MOST_CASES]
         wrong = set(failing)
@@ -86,7 +88,7 @@ class Diagnosis:
         if answers is None:
             return False
         got, said = answers
-        facts = truths(case, arrays(case), padding_taps=question.padding_taps)
+        facts = truths_of(case, question.padding_taps)
         if not all(_alike(g, s) for g, s in zip(got.arrays, said.arrays, strict=True)):
             return False
         if _formed(said, facts, case) and self._right(said, facts, case, question):
@@ -100,18 +102,16 @@ class Diagnosis:
     def _right_too(self, name: str, case: Case, question: Question) -> bool:
         """Whether the reading, like the backend, is right on this case."""
         said = self._reading(name).call(request_of(case, arrays(case)))
-        facts = truths(case, arrays(case), padding_taps=question.padding_taps)
+        facts = truths_of(case, question.padding_taps)
         if said.status != "ok" or len(said.arrays) != len(facts):
             return False
         return _formed(said, facts, case) and self._right(said, facts, case, question)
 
     def _right(self, said: Answer, facts: tuple[Truth, ...], case: Case, question: Question) -> bool:
-        contract = question.contract or self.judge.contract
-        asked = [t for t in facts if not question.only or t.name in question.only]
-        by_name = dict(zip([t.name for t in facts], said.arrays, strict=True))
-        options: dict[str, Any] = {"flush": question.flush, "spread": question.nan_may_spread}
-        options["random_sign"] = of_random_sign(case)
-        return all(compare(by_name[t.name], t, case.dtype, contract, **options) is None for t in asked)
+        pairs = [
+            (t, a) for t, a in zip(facts, said.arrays, strict=True) if not question.only or t.name in question.only
+        ]
+        return all(self.judge.discrepancy(case, truth, array, question) is None for truth, array in pairs)
 
     def _answers(self, name: str, case: Case) -> tuple[Answer, Answer] | None:
         """What the backend and the reading answer, where both answer."""
@@ -124,11 +124,9 @@ class Diagnosis:
 
     def _asked(self, case: Case, request: Request) -> Answer:
         """The backend's answer, asked once for all readings."""
-        if case != self._last[0]:
-            self._last = (case, self.judge.backend.call(request))
-        return self._last[1]
-
-    _last: tuple[Case | None, Answer] = (None, Answer("missing"))
+        if case not in self._answered:
+            self._answered[case] = self.judge.backend.call(request)
+        return self._answered[case]
 
     def _borne_out(self, name: str) -> bool:
         """Whether the backend answers the reading's own recorded calls as the reading does, and not as is right."""

@@ -19,7 +19,7 @@ from .cases.case import Case
 from .cases.invalid import Invalid
 from .cases.recipes import Data, arrays, names, of_random_sign
 from .explore import Outcome
-from .oracle.bounds import compare
+from .oracle.bounds import Discrepancy, compare
 from .oracle.truth import Array, Truth, expected_dtype, expected_shape, truths
 from .oracle.vacuous import vacuous
 from .process.protocol import Answer, Request
@@ -90,13 +90,13 @@ class Judge:
             results, also = self.results(case, data, question)
         except NoResult as stop:
             return stop.outcome
-        for truth in _truths(case, question.padding_taps):
+        for truth in truths_of(case, question.padding_taps):
             if question.only and truth.name not in question.only:
                 continue
             finding = self._value(case, data, truth, results[truth.name], question)
             if finding:
                 return Outcome(finding, also=also)
-        nothing = vacuous(case, data, _truths(case, question.padding_taps), question.clause)
+        nothing = vacuous(case, data, truths_of(case, question.padding_taps), question.clause)
         return Outcome(outputs=sum(a.size for a in results.values()), also=also, vacuous=nothing)
 
     def against_property(
@@ -221,9 +221,7 @@ class Judge:
         raise NoResult(Outcome(finding, also=also))
 
     def _value(self, case: Case, data: Data, truth: Truth, got: Array, question: Question) -> Finding | None:
-        contract = question.contract or self.contract
-        options = {"flush": question.flush, "spread": question.nan_may_spread, "random_sign": of_random_sign(case)}
-        wrong = compare(got, truth, case.dtype, contract, **options)
+        wrong = self.discrepancy(case, truth, got, question)
         if wrong is None:
             return None
         again = self.ask(case, data)
@@ -240,6 +238,12 @@ class Judge:
             got=wrong.got,
             error=wrong.in_bounds,
         )
+
+    def discrepancy(self, case: Case, truth: Truth, got: Array, question: Question) -> Discrepancy | None:
+        """What is wrong with one result, by this question and by what the backend declares."""
+        contract = question.contract or self.contract
+        options = {"flush": question.flush, "spread": question.nan_may_spread, "random_sign": of_random_sign(case)}
+        return compare(got, truth, case.dtype, contract, **options)
 
     def _changed(self, case: Case, answer: Answer, text: str = "") -> Finding:
         which = ", ".join(names(case)[i] for i in answer.mutated)
@@ -270,7 +274,7 @@ Ask = Callable[[Case, Data], dict[str, Array]]
 
 
 @lru_cache(maxsize=2)
-def _truths(case: Case, padding_taps: str) -> tuple[Truth, ...]:
+def truths_of(case: Case, padding_taps: str = "absent") -> tuple[Truth, ...]:
     """The right answers, worked out once for all that are asked the same case: the backend and the wrong readings."""
     return truths(case, arrays(case), padding_taps=padding_taps)
 

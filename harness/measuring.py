@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from .cases.case import Case
 from .cases.recipes import Data, arrays
 from .explore import Outcome
-from .judge import Ask, Judge, NoResult, Question
+from .judge import Ask, Judge, NoResult, Question, truths_of
 from .oracle.bounds import compare
 from .oracle.precision import Sample
 from .oracle.transforms import ORDER, algorithm, leaks, probes, right_for_some
-from .oracle.truth import truths
 from .verdict import Finding
 
 PRECISION = "precision"
@@ -38,7 +37,7 @@ class Precision:
         except NoResult as stop:
             return stop.outcome
         said = []
-        for truth in truths(case, data):
+        for truth in truths_of(case):
             got = results[truth.name]
             alone = Sample(truth.name, case.dtype, judge.contract)
             errors = alone.measure(case, truth, got)
@@ -103,7 +102,7 @@ NAMES = {"winograd": "Winograd", "fft": "an FFT or another transform of the whol
 
 def _shown(ask: Ask, case: Case, data: Data, judge: Judge) -> tuple[str, str]:
     """The algorithm that a case shows, and by what; no algorithm where its plain answer is wrong already."""
-    (truth,) = truths(case, data)
+    (truth,) = truths_of(case)
     before = ask(case, data)["y"]
     if not right_for_some(before, truth, case.dtype, judge.contract):
         return "", ""
