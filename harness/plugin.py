@@ -86,9 +86,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and "check" in item.fixturenames:
             backend = item.callspec.params["backend"]
-            chunk = zlib.crc32(item.name.encode()) % chunks
-            item.add_marker(pytest.mark.xdist_group(f"{backend}/{chunk}"))
             marker = item.get_closest_marker("clause")
+            # All tests of a cell in one process: what its cases tell apart is counted there.
+            cell = f"{marker.args[0] if marker else item.name}/{item.callspec.params['dtype']}"
+            item.add_marker(pytest.mark.xdist_group(f"{backend}/{zlib.crc32(cell.encode()) % chunks}"))
             item.extra_keyword_matches.update(marker.args if marker else ())  # `-k same-lower`, as the slug is written
 
 
@@ -157,12 +158,10 @@ def _power(item: pytest.Item, judge: Judge) -> Power:
 
     powers = item.config.stash[_POWERS]
     if judge.backend.text not in powers:
-        marked = [(i, i.get_closest_marker("clause")) for i in item.session.items if isinstance(i, pytest.Function)]
-        cells = {
-            (str(mark.args[0]), str(i.callspec.params["dtype"]))
-            for i, mark in marked
-            if mark and hasattr(i, "callspec")
-        }
+        tests = [i for i in item.session.items if isinstance(i, pytest.Function) and "check" in i.fixturenames]
+        mine = [i for i in tests if i.callspec.params["backend"] == judge.backend.text]
+        marked = [(i.get_closest_marker("clause"), i.callspec.params["dtype"]) for i in mine]
+        cells = [(str(mark.args[0]), str(dtype)) for mark, dtype in marked if mark]
         powers[judge.backend.text] = Power(judge.contract, cells)
     return powers[judge.backend.text]
 

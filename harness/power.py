@@ -9,10 +9,9 @@ earlier runs told it (`told.json`, which the project's tests write).
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,7 +53,7 @@ class Shadow:
     cells: frozenset[Key] = frozenset()
 
 
-def _needs(asked: dict[str, Any]) -> Iterable[tuple[Key, frozenset[str]]]:
+def _needs(asked: dict[str, Any]) -> tuple[Key, frozenset[str]]:
     """Operation, type and features of a recorded call."""
     x = asked["shapes"][0]
     w = asked["shapes"][1] if asked["op"].startswith("conv2d") else ()
@@ -65,7 +64,7 @@ def _needs(asked: dict[str, Any]) -> Iterable[tuple[Key, frozenset[str]]]:
     features |= {"bias"} if asked.get("bias") else set()
     dtypes = asked["dtype"]
     dtype = dtypes if isinstance(dtypes, str) else dtypes[0]
-    yield (asked["op"], dtype), frozenset(features)
+    return (asked["op"], dtype), frozenset(features)
 
 
 def _features(x: Any, w: Any, options: dict[str, Any], groups: int) -> Iterable[str]:
@@ -78,10 +77,8 @@ def _features(x: Any, w: Any, options: dict[str, Any], groups: int) -> Iterable[
         yield "dilations"
     if groups > 1:
         yield "groups"
-    if padding not in ("VALID", "SAME"):
+    if padding != "VALID":
         yield padding if isinstance(padding, str) else "explicit"
-    elif padding == "SAME":
-        yield "SAME"
 
 
 def _wrong(outcome: Outcome) -> bool:
@@ -99,7 +96,6 @@ def _larger(value: Any) -> bool:
         return bool(value > 1)
 
 
-@lru_cache(maxsize=8)
 def features_of(case: Case) -> frozenset[str]:
     """What a case has that a reading may need."""
     found = set(_features(case.x, case.w if case.is_convolution else (), case.options, case.groups))
@@ -110,26 +106,28 @@ def features_of(case: Case) -> frozenset[str]:
 
 
 class Power:
-    """The readings that no case has told apart yet, and what was told so far."""
+    """The readings that no case has told apart yet. `cells` lists the cell of each test that this process will run."""
 
     #: Whether invalid calls are put to the wrong backends too: not in a run, for no reading is about them.
     everything = False
 
     def __init__(self, contract: Contract = Contract(), cells: Iterable[Key] = ()) -> None:  # noqa: B008 - it is frozen
         self.contract = contract
-        self.cells = frozenset(cells)
+        self.cells = Counter(cells)
         self.left = {name: self._shadow(name, reading) for name, reading in readings.known().items()}
         self.here: list[Shadow] = []
-        self.told: dict[str, str] = {}
+        self.cell: Key | None = None
         self.reach: dict[str, str] = {}
-        self.asked = 0
 
     def begin(self, clause: str, dtype: str) -> None:
-        """Say in which cell the next cases are asked: the readings that are told apart in others wait for those."""
-        for shadow in self.here:  # asked where it used to be told, and not told: from now on it is asked everywhere
-            shadow.cells = frozenset()
-        cell = (clause, dtype)
-        self.here = [s for s in self.left.values() if not s.cells or cell in s.cells]
+        """Say in which cell the next test asks: the readings that are told apart in others wait for those."""
+        if self.cell is not None:
+            self.cells[self.cell] -= 1
+            if self.cells[self.cell] <= 0:  # its last test is over
+                for shadow in self.here:  # not told where it used to be: from now on it is asked everywhere
+                    shadow.cells = frozenset()
+        self.cell = (clause, dtype)
+        self.here = [s for s in self.left.values() if not s.cells or self.cell in s.cells]
 
     def _shadow(self, name: str, reading: Any) -> Shadow:
         asked = LocalBackend(reading(), name)
@@ -137,30 +135,27 @@ class Power:
         shadow = Shadow(name, judge)
         if self.contract != Contract():
             judge.declared, shadow.plain = self.contract, Judge(asked)
-        shadow.cells = frozenset(readings.told_in().get(name, ())) & self.cells
+        shadow.cells = frozenset(cell for cell in readings.told_in().get(name, ()) if cell in self.cells)
         for call in reading.zoo.witness:
-            for key, features in _needs(call):
-                shadow.needs[key].append(features)
+            key, features = _needs(call)
+            shadow.needs[key].append(features)
         return shadow
 
     @staticmethod
-    def wants(shadow: Shadow, case: Case) -> bool:
-        """Whether this case has what the reading's recorded call has."""
-        needs = shadow.needs.get((case.op, case.dtype))
-        return needs is not None and any(needed <= features_of(case) for needed in needs)
+    def fitting(shadows: Iterable[Shadow], case: Case) -> list[Shadow]:
+        """The readings whose recorded call has nothing that this case has not."""
+        key, has = (case.op, case.dtype), features_of(case)
+        return [s for s in shadows if any(needed <= has for needed in s.needs.get(key, ()))]
 
     def put(self, case: Case, evaluate: Evaluate, outcome: Outcome) -> tuple[list[str], dict[str, str]]:
         """Put a case that the backend was asked to every reading that is left: (told apart, out of reach with why)."""
         if outcome.not_asked:
             return [], {}
         told, reach = [], {}
-        for shadow in tuple(self.here):
+        for shadow in self.fitting(self.here, case):
             name = shadow.name
-            if not self.wants(shadow, case):
-                continue
             if outcome.refused and name in self.reach:
                 continue
-            self.asked += 1
             if not _wrong(evaluate(shadow.judge, case)):
                 if shadow.plain is not None and name not in self.reach and _wrong(evaluate(shadow.plain, case)):
                     reach[name] = self.reach[name] = "the declared contract allows it"
@@ -169,7 +164,6 @@ class Power:
                 reach[name] = self.reach[name] = outcome.refused
             else:
                 told.append(name)
-                self.told[name] = case.describe()
                 del self.left[name]
                 self.here.remove(shadow)
         return told, reach

@@ -7,6 +7,7 @@ worker.
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,12 +26,11 @@ class LocalBackend:
 
     def __init__(self, backend: Any, text: str = "local") -> None:
         self.backend, self.text, self.timeout = backend, text, 30.0
-        self._hello = worker.hello(backend, text)
 
-    @property
+    @cached_property
     def hello(self) -> dict[str, Any]:
-        """What the backend says of itself."""
-        return self._hello
+        """What the backend says of itself; worked out when it is asked for."""
+        return worker.hello(self.backend, self.text)
 
     def call(self, request: Request) -> Answer:
         """Make one call; warnings are left to themselves, as in a worker."""

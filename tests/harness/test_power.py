@@ -12,7 +12,7 @@ from convspec.harness.cases.case import Case
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.check import Check
 from convspec.harness.judge import Judge, Question
-from convspec.harness.oracle.readings import known
+from convspec.harness.oracle.readings import known, told_in
 from convspec.harness.oracle.readings.correct import Correct
 from convspec.harness.oracle.truth import truths
 from convspec.harness.oracle.vacuous import vacuous
@@ -124,3 +124,11 @@ def test_a_whole_run_tells_every_known_reading(tmp_path, level, share):
     assert not power["out_of_reach"]
     assert power["vacuous"] <= 0.02 * power["cases"]
     assert f"{len(power['told'])} of {power['known']} known wrong readings" in " ".join(done.stdout.split())
+
+
+def test_where_a_reading_is_told_its_recorded_call_fits():
+    """A reading that waits for a cell of another type than its recorded call's would wait in vain."""
+    for name, cells in told_in().items():
+        types = [call["dtype"] for call in known()[name].zoo.witness]
+        types = {t for dtype in types for t in ((dtype,) if isinstance(dtype, str) else dtype)}
+        assert {dtype for _, dtype in cells} <= types | {"all"}, name

@@ -48,11 +48,11 @@ class Everyone(Power):
         self.left, self.found, self.reach, self.tries = dict(self.all), {}, {}, Counter()
 
     def put(self, case, evaluate, outcome):
-        for name in list(self.left):
-            if name in readings.known() and isinstance(case, Case) and not self.wants(self.left[name], case):
-                continue
-            self.tries[name] += 1
-            self.look(name, evaluate(self.left[name].judge, case))
+        pure = [s for s in self.left.values() if s.name in readings.known()]
+        others = [s for s in self.left.values() if s.name not in readings.known()]
+        for shadow in (*(self.fitting(pure, case) if isinstance(case, Case) else pure), *others):
+            self.tries[shadow.name] += 1
+            self.look(shadow.name, evaluate(shadow.judge, case))
         return [], {}
 
     def look(self, name, outcome):
