@@ -23,7 +23,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np
 from mutants import RIGHT
-from mutants.suite import CHECKS
+from mutants.suite import CELLS, WITH_MEMORY, functions_of
 
 from convspec.adapters import registry
 from convspec.harness.check import Check
@@ -31,10 +31,6 @@ from convspec.harness.judge import Judge
 from convspec.harness.process.local import LocalBackend
 from convspec.harness.verdict import Cell
 from convspec.spec import clause
-
-#: Their relation keeps what it saw, so each backend needs the check to itself. So does one that declares a transform:
-#: some checks ask for something else then.
-ALONE = ("consistency-of-padding-taps", "padding-under-nonfinite-weight")
 
 
 class Everyone:
@@ -68,9 +64,11 @@ class Everyone:
 def one(slug, dtype, level, one_in):
     """One cell for all variants."""
     everyone, started = Everyone(one_in), time.perf_counter()
-    apart = {n: j for n, j in everyone.judges.items() if slug in ALONE or j.contract.algorithm != "direct"}
+    # A variant that declares a transform is asked something else by some checks.
+    alone = slug in WITH_MEMORY
+    apart = {n: j for n, j in everyone.judges.items() if alone or j.contract.algorithm != "direct"}
     everyone.judges = {n: j for n, j in everyone.judges.items() if n not in apart}
-    functions = [f for s, dtypes, f in CHECKS if s == slug and dtype in dtypes]
+    functions = functions_of(slug, dtype)
     for name, judge in apart.items():
         cell = Cell(slug, clause(slug).level, dtype, name)
         for function in functions:
@@ -94,9 +92,8 @@ def main():
     parser.add_argument("--out", type=Path, help="write the table here (Markdown)")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     asked = parser.parse_args()
-    cells = list(dict.fromkeys((slug, dtype) for slug, dtypes, _ in CHECKS for dtype in dtypes))
     done = [json.loads(line) for line in asked.json.open()] if asked.json and asked.json.exists() else []
-    left = [cell for cell in cells if list(cell) not in [d["cell"] for d in done]]
+    left = [cell for cell in CELLS if list(cell) not in [d["cell"] for d in done]]
     started = time.perf_counter()
     with ProcessPoolExecutor(asked.processes) as pool:
         for future in as_completed([pool.submit(one, *cell, asked.level, asked.one_in) for cell in left]):
@@ -105,7 +102,7 @@ def main():
                 with asked.json.open("a") as file:
                     file.write(json.dumps(done[-1]) + "\n")
             if sys.stderr.isatty() or len(done) % 25 == 0:
-                print(f"{len(done)} of {len(cells)} cells, {time.perf_counter() - started:.0f} s", file=sys.stderr)
+                print(f"{len(done)} of {len(CELLS)} cells, {time.perf_counter() - started:.0f} s", file=sys.stderr)
     text = table(done, asked.level, asked.one_in)
     print(text)
     if asked.out:

@@ -207,7 +207,7 @@ def test_recipes_give_the_same_data_again_and_other_data_for_another_seed(name):
 def test_wider_sums_than_a_declared_narrow_accumulator_are_spared(dtype, slug):
     """Sums of more terms than 1 / u: the bound must not turn negative there."""
     from local import judge_of
-    from mutants.suite import CHECKS
+    from mutants.suite import functions_of
 
     from convspec.harness.check import Check
     from convspec.harness.oracle.readings.correct import Correct
@@ -217,8 +217,7 @@ def test_wider_sums_than_a_declared_narrow_accumulator_are_spared(dtype, slug):
         contract = Contract(accumulate=dtype)
 
     cell = Cell(slug, "MUST", dtype, "declares")
-    for checked, dtypes, function in CHECKS:
-        if checked == slug and dtype in dtypes:
-            function(Check(judge_of(Declares()), cell, level="quick", seed=20))
+    for function in functions_of(slug, dtype):
+        function(Check(judge_of(Declares()), cell, level="quick", seed=20))
     assert cell.cases
     assert not cell.findings

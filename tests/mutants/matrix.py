@@ -23,14 +23,13 @@ from convspec.harness.process.local import LocalBackend
 from convspec.harness.verdict import Cell
 from convspec.spec import clause
 from mutants import ZOO
-from mutants.suite import CHECKS
+from mutants.suite import CELLS, WITH_MEMORY, functions_of
 
 HERE = Path(__file__).resolve().parent
 
 
-#: Their relation keeps what it saw, so each backend needs the check to itself; how soon it tells is not counted.
+#: How soon a clause with memory tells is not counted.
 LATE = 50
-ALONE = ("consistency-of-padding-taps", "padding-under-nonfinite-weight")
 
 
 class Everyone(Power):
@@ -64,10 +63,9 @@ class Everyone(Power):
 def run(slug, dtype, judge, power):
     """One cell: the tests of a clause, on a cell of its own."""
     cell = Cell(slug, clause(slug).level, dtype, judge.backend.text)
-    for checked, dtypes, function in CHECKS:
-        if checked == slug and dtype in dtypes:
-            function(Check(judge, cell, level="quick", seed=20, power=power))
-            yield cell
+    for function in functions_of(slug, dtype):
+        function(Check(judge, cell, level="quick", seed=20, power=power))
+        yield cell
 
 
 def one(part):
@@ -75,7 +73,7 @@ def one(part):
     everyone, found = Everyone(), defaultdict(list)
     numpy = Judge(LocalBackend(registry.load("numpy"), "numpy"))
     for slug, dtype in part:
-        if slug in ALONE:
+        if slug in WITH_MEMORY:
             for name, shadow in everyone.all.items():
                 broken = [f.clause for cell in run(slug, dtype, shadow.judge, None) for f in cell.findings]
                 found[name] += [[slug, dtype, broken[0], LATE]] if broken else []
@@ -88,13 +86,12 @@ def one(part):
 
 
 def main():
-    cells = list(dict.fromkeys((slug, dtype) for slug, dtypes, _ in CHECKS for dtype in dtypes))
     everything = defaultdict(list)
     with ProcessPoolExecutor(2) as pool:
-        for found in pool.map(one, (cells[0::2], cells[1::2])):
+        for found in pool.map(one, (CELLS[0::2], CELLS[1::2])):
             for name, where in found.items():
                 everything[name] += where
-    order = {cell: n for n, cell in enumerate(cells)}
+    order = {cell: n for n, cell in enumerate(CELLS)}
     everything = {name: sorted(where, key=lambda w: order[w[0], w[1]]) for name, where in sorted(everything.items())}
     caught = {name: [w[:3] for w in where] for name, where in everything.items()}
     (HERE / "matrix.json").write_text(_lines(caught), encoding="utf-8")

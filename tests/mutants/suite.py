@@ -15,3 +15,11 @@ def checks():
 
 
 CHECKS = list(checks())
+CELLS = list(dict.fromkeys((slug, dtype) for slug, dtypes, _ in CHECKS for dtype in dtypes))
+#: Clauses whose relation keeps what it saw from case to case, so that each backend needs the check to itself.
+WITH_MEMORY = ("consistency-of-padding-taps", "padding-under-nonfinite-weight")
+
+
+def functions_of(slug, dtype):
+    """The tests of one cell, in order."""
+    return [function for checked, dtypes, function in CHECKS if checked == slug and dtype in dtypes]

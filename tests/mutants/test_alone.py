@@ -12,7 +12,7 @@ from convspec.harness.check import Check
 from convspec.harness.verdict import Cell
 from convspec.spec import clause, clauses
 from mutants import ZOO
-from mutants.suite import CHECKS
+from mutants.suite import CELLS, functions_of
 from mutants.test_detection import judge_of
 
 MATRIX = json.loads((Path(__file__).resolve().parent / "matrix.json").read_text(encoding="utf-8"))
@@ -152,12 +152,12 @@ def test_alone_means_one_check_or_one_clause():
 @pytest.mark.parametrize("slug", sorted(ALONE))
 def test_clause_catches_its_mutant(slug):
     with judge_of(ALONE[slug], "quick") as judge:
-        for checked, dtypes, function in CHECKS:
-            for dtype in dtypes if checked == slug else ():
-                cell = Cell(slug, clause(slug).level, dtype, "local")
+        for dtype in [dtype for checked, dtype in CELLS if checked == slug]:
+            cell = Cell(slug, clause(slug).level, dtype, "local")
+            for function in functions_of(slug, dtype):
                 function(Check(judge, cell, level="quick", seed=20))
-                if any(finding.clause == slug for finding in cell.findings):
-                    return
+            if any(finding.clause == slug for finding in cell.findings):
+                return
     pytest.fail(f"{ALONE[slug]} ({ZOO[ALONE[slug]].zoo.what}) passes {slug}")
 
 

@@ -20,7 +20,7 @@ from convspec.harness.taps import read_back
 from convspec.harness.verdict import Cell
 from convspec.spec import clause
 from mutants import ZOO
-from mutants.suite import CHECKS
+from mutants.suite import functions_of
 
 MATRIX = json.loads((Path(__file__).parent / "matrix.json").read_text(encoding="utf-8"))
 DIAGNOSED = ("value", "shape", "dtype")
@@ -44,9 +44,8 @@ def findings(backend, name):
     for slug, dtype, _ in broken:
         judge = Judge(LocalBackend(backend, name))
         cell = Cell(slug, clause(slug).level, dtype, name)
-        for checked, dtypes, function in CHECKS:
-            if checked == slug and dtype in dtypes:
-                function(Check(judge, cell, level="quick", seed=20, diagnosis=Diagnosis(judge)))
+        for function in functions_of(slug, dtype):
+            function(Check(judge, cell, level="quick", seed=20, diagnosis=Diagnosis(judge)))
         yield from cell.findings
 
 
@@ -101,9 +100,8 @@ class Tilted(Correct):
 def test_a_fault_that_nobody_described_gets_no_name(cls, slug):
     judge = Judge(LocalBackend(cls(), cls.__name__))
     cell = Cell(slug, "MUST", "float32", cls.__name__)
-    for checked, _, function in CHECKS:
-        if checked == slug:
-            function(Check(judge, cell, level="quick", seed=20, diagnosis=Diagnosis(judge)))
+    for function in functions_of(slug, "float32"):
+        function(Check(judge, cell, level="quick", seed=20, diagnosis=Diagnosis(judge)))
     assert cell.findings
     assert {f.diagnosis for f in cell.findings} == {""}
 
