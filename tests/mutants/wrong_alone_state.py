@@ -9,7 +9,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from convspec.harness.oracle.readings.calls import conv, mutant, pool
 from convspec.harness.oracle.readings.correct import Correct
-from convspec.harness.oracle.readings.wrong_alone_more import Special
+from convspec.harness.oracle.readings.special import Special
 
 X, W = (2, 3, 3, 1), (2, 2, 1, 2)
 LONG = conv((1, 5, 5, 4), (3, 3, 4, 2), statistical=True)

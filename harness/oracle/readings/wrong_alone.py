@@ -7,7 +7,7 @@ import numpy as np
 
 from .calls import conv, conv_vjp, mutant, pool, pool_vjp
 from .correct import Correct
-from .wrong_alone_more import TAP, Special, finite, impulse, one_tap, plain, totals
+from .special import TAP, Special, finite, impulse, one_tap, plain, totals
 
 X, W = (2, 3, 3, 1), (2, 2, 1, 2)
 
