@@ -15,6 +15,7 @@ import numpy as np
 from .cases.case import Case
 from .cases.formats import FORMATS, dtype_of
 from .cases.recipes import Array
+from .cases.windows import reads
 from .judge import Judge
 from .oracle.truth import truths
 
@@ -84,11 +85,8 @@ def _answers(judge: Judge, case: Case, pixels: Array) -> Iterator[tuple[Any, Any
 
 def _place(case: Case, index: Any, tap: tuple[int, int, int]) -> tuple[int, int, int, int]:
     """The pixel that a tap of an output element has to read."""
-    window, (n, row, column, channel) = case.window, (int(i) for i in index)
-    at = [
-        out * window.strides[axis] - window.pads[axis][0] + tap[axis] * window.dilations[axis]
-        for axis, out in enumerate((row, column))
-    ]
+    n, row, column, channel = (int(i) for i in index)
+    at = [int(reads(case, axis)[out, tap[axis]]) for axis, out in enumerate((row, column))]
     group = channel // (case.filters // case.groups)
     return n, at[0], at[1], group * case.w[2] + tap[2]
 

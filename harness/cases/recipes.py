@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from .case import Case
 from .formats import ACCUMULATOR, FORMATS, dtype_of
+from .windows import reads
 
 Array = npt.NDArray[Any]
 Data = dict[str, Array]
@@ -141,13 +142,11 @@ def met(case: Case, axis: int) -> tuple[Array, Array]:
     """The rows (or columns) of the image that some window reads, and the taps that read some: an impulse elsewhere
     would tell nothing. All of them, where there is nothing to read.
     """
-    window, n, k = case.window, case.x[1 + axis], case.kernel[axis]
-    first = np.arange(window.output[axis]) * window.strides[axis] - window.pads[axis][0]
-    reads = first[:, None] + np.arange(k) * window.dilations[axis]
-    inside = (reads >= 0) & (reads < n)
+    n, read = case.x[1 + axis], reads(case, axis)
+    inside = (read >= 0) & (read < n)
     if not inside.any():
-        return np.arange(n), np.arange(k)
-    return np.unique(reads[inside]), np.flatnonzero(inside.any(axis=0))
+        return np.arange(n), np.arange(case.kernel[axis])
+    return np.unique(read[inside]), np.flatnonzero(inside.any(axis=0))
 
 
 @recipe("impulse-x")

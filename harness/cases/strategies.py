@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from convspec.reference import geometry
 
 from .case import Case, Padding, Pair
+from .windows import reads
 
 SEEDS = st.integers(0, 2**20)
 #: Sizes off by one around the widths of vectors and tiles.
@@ -165,14 +166,10 @@ def _kept(case: Case, where: Callable[[Case], bool] | None) -> Case:
 
 def all_windows_have_taps(case: Case) -> bool:
     """Whether every window holds at least one element of the input."""
-    window = case.window
     for axis in (0, 1):
-        n, start = case.x[1 + axis], -window.pads[axis][0]
-        for output in range(window.output[axis]):
-            first = start + output * window.strides[axis]
-            taps = range(first, first + window.kernel[axis] * window.dilations[axis], window.dilations[axis])
-            if not any(0 <= t < n for t in taps):
-                return False
+        read = reads(case, axis)
+        if not ((read >= 0) & (read < case.x[1 + axis])).any(axis=1).all():
+            return False
     return True
 
 

@@ -11,6 +11,7 @@ from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import DILATIONS, LAYOUTS, UNIT, convolutions, pads_something, pools
 from convspec.harness.cases.sweeps import corners, grid
+from convspec.harness.cases.windows import reads
 from convspec.harness.check import Array, Check
 from convspec.harness.judge import Ask, same_bits
 from convspec.harness.oracle.truth import truths
@@ -106,12 +107,7 @@ def test_locality(check: Check) -> None:
 
 def _reads(case: Case, row: int, column: int) -> Array:
     """Which outputs read that pixel: a mask of the output's rows and columns."""
-    window, mask = case.window, []
-    for axis, at in ((0, row), (1, column)):
-        first = np.arange(window.output[axis]) * window.strides[axis] - window.pads[axis][0]
-        taps = first[:, None] + np.arange(window.kernel[axis]) * window.dilations[axis]
-        mask.append((taps == at).any(axis=1))
-    return np.outer(*mask)
+    return np.outer(*[(reads(case, axis) == at).any(axis=1) for axis, at in ((0, row), (1, column))])
 
 
 @clause("weight-sharing", dtypes=FLOATS)
