@@ -108,6 +108,8 @@ def corners(dtype: str) -> Iterator[Case]:
     yield base.but(x=(1, 8, 5, 1), strides=(3, 1), recipe="impulse-w")
     yield base.but(x=(1, 5, 5, 1), strides=(2, 2), padding="SAME")
     yield base.but(x=(1, 2, 3, 2), kernel=(1, 1), filters=8)
+    yield base.but(x=(1, 6, 7, 1), kernel=(4, 4), recipe="impulse-x")
+    yield base.but(op="conv2d_vjp", x=(1, 4, 5, 1), recipe="impulse-w")
 
 
 def beyond_tails(dtype: str, level: str) -> Iterator[Case]:
