@@ -144,7 +144,7 @@ def detected(fault: type[Fault], case: Case, name: str) -> bool:
     for truth in truths(case, data):
         if truth.name != name:
             continue
-        order = np.argsort(-truth.count, axis=None, kind="stable")[:10]
+        order = np.argsort(-truth.terms.count, axis=None, kind="stable")[:10]
         spared = truth.value.copy().astype(results[name].dtype)
         spared.flat[order] = results[name].flat[order]
         random_sign = of_random_sign(case)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -144,7 +145,8 @@ class Check:
     ) -> None:
         self._asked += 1
         full = self.budget
-        budget = Budget(max(3, round(full.examples * share)), full.shrink_calls, full.shrink_seconds, full.crashes)
+        share *= 1.0 if self.dtype in ("float32", "all") else full.others
+        budget = replace(full, examples=max(3, round(full.examples * share)))
         start = self.seed + self._asked
         seen = self._put(evaluate, shadows)
         judged = partial(evaluate, self.judge)

@@ -201,7 +201,7 @@ def _same(got: Array, said: Array, truth: Truth, dtype: str) -> bool:
     """The same to the bit, or as near as two orders of summation may lie."""
     if same_bits(got, said):
         return True
-    if truth.scale is None or got.shape != truth.value.shape:
+    if truth.terms is None or got.shape != truth.value.shape:
         return False
     with np.errstate(all="ignore"):
         a, b = got.astype(np.float64), said.astype(np.float64)

@@ -17,7 +17,7 @@ from convspec.adapters.backend import Contract
 from .asking import Asker, Call, Reachable
 from .cases.case import Case
 from .cases.invalid import Invalid
-from .cases.recipes import Data, arrays, names, of_random_sign
+from .cases.recipes import Data, given, names, of_random_sign
 from .explore import Outcome
 from .oracle.bounds import Discrepancy, compare
 from .oracle.truth import Array, Truth, expected_dtype, expected_shape, truths
@@ -85,7 +85,7 @@ class Judge:
 
     def against_truth(self, case: Case, question: Question) -> Outcome:
         """Compare one call with the oracle."""
-        data = arrays(case)
+        data = given(case)
         try:
             results, also = self.results(case, data, question)
         except NoResult as stop:
@@ -96,7 +96,7 @@ class Judge:
             finding = self._value(case, data, truth, results[truth.name], question)
             if finding:
                 return Outcome(finding, also=also)
-        nothing = vacuous(case, data, truths_of(case, question.padding_taps), question.clause)
+        nothing = _vacuous(case, question.clause, question.padding_taps)
         return Outcome(outputs=sum(a.size for a in results.values()), also=also, vacuous=nothing)
 
     def against_property(
@@ -276,7 +276,12 @@ Ask = Callable[[Case, Data], dict[str, Array]]
 @lru_cache(maxsize=2)
 def truths_of(case: Case, padding_taps: str = "absent") -> tuple[Truth, ...]:
     """The right answers, worked out once for all that are asked the same case: the backend and the wrong readings."""
-    return truths(case, arrays(case), padding_taps=padding_taps)
+    return truths(case, given(case), padding_taps=padding_taps)
+
+
+@lru_cache(maxsize=2)
+def _vacuous(case: Case, clause: str, padding_taps: str) -> bool:
+    return vacuous(case, given(case), truths_of(case, padding_taps), clause)
 
 
 def same_bits(a: Array, b: Array) -> bool:

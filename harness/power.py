@@ -22,7 +22,7 @@ from .cases.case import Case
 from .explore import Outcome
 from .judge import Judge
 from .oracle import readings
-from .process.local import LocalBackend
+from .process.local import PureBackend
 
 Evaluate = Callable[[Judge, Case], Outcome]
 Key = tuple[str, str]
@@ -130,7 +130,7 @@ class Power:
         self.here = [s for s in self.left.values() if not s.cells or self.cell in s.cells]
 
     def _shadow(self, name: str, reading: Any) -> Shadow:
-        asked = LocalBackend(reading(), name)
+        asked = PureBackend(reading(), name)
         judge = _Declaring(asked)
         shadow = Shadow(name, judge)
         if self.contract != Contract():

@@ -50,12 +50,12 @@ def arrays(case: Case) -> Data:
     >>> sorted(arrays(Case("conv2d", (1, 3, 4, 1), (2, 2), filters=2)))
     ['w', 'x']
     """
-    return {name: array.copy() for name, array in _made(case).items()}
+    return {name: array.copy() for name, array in given(case).items()}
 
 
 @lru_cache(maxsize=8)
-def _made(case: Case) -> Data:
-    """The arrays, drawn once for all that are asked the same case."""
+def given(case: Case) -> Data:
+    """As `arrays`, but not writable: drawn once for all that are asked the same case."""
     rng = np.random.Generator(np.random.Philox(key=case.seed))
     data = RECIPES[case.recipe](case, rng)
     dtype = dtype_of(case.dtype)
@@ -63,6 +63,8 @@ def _made(case: Case) -> Data:
         made = {name: np.ascontiguousarray(data[name].astype(dtype)) for name in names(case)}
     if case.layout == "broadcast":  # a stride of zero needs an axis along which nothing changes
         made = {name: np.ascontiguousarray(np.broadcast_to(a[..., :1], a.shape)) for name, a in made.items()}
+    for array in made.values():
+        array.flags.writeable = False
     return made
 
 

@@ -40,6 +40,11 @@ _sampled = cache(st.sampled_from)
 _between = cache(st.integers)
 
 
+def _one_of(draw: Any, values: tuple[Any, ...]) -> Any:
+    """One of the values; of a single one nothing is drawn, which costs as much as a draw."""
+    return draw(_sampled(values)) if len(values) > 1 else values[0]
+
+
 @cache
 def explicit_pads(kernel: Pair, dilations: Pair) -> st.SearchStrategy[Padding]:
     """Paddings given per side, up to one less than the effective kernel (more is drawn rarely)."""
@@ -84,14 +89,14 @@ def convolutions(
     where: Callable[[Case], bool] | None = None,
 ) -> Case:
     """Convolutions with at least one output element. A padding of None means explicit pads."""
-    grown = draw(_sampled(wide))
-    kernel = draw(_sampled(WIDE_KERNELS if grown == "kernel" else kernels))
-    rate = draw(_sampled(dilations))
-    padding = draw(_sampled(paddings))
+    grown = _one_of(draw, wide)
+    kernel = _one_of(draw, WIDE_KERNELS if grown == "kernel" else kernels)
+    rate = _one_of(draw, dilations)
+    padding = _one_of(draw, paddings)
     if padding is None:
         padding = draw(explicit_pads(kernel, rate))
     size = _spatial(draw, kernel, rate, padding, grown)
-    group = draw(_sampled(groups))
+    group = _one_of(draw, groups)
     small = _between(*channels)
     cin = draw(_sampled(TAILS) if grown == "cin" else small)
     cout = draw(_sampled(TAILS) if grown == "cout" else small)
@@ -106,17 +111,41 @@ def convolutions(
         (draw(_between(4, 9) if grown == "batch" else _between(*batch)), *size, cin * group),
         kernel,
         filters=cout * group,
-        strides=draw(_sampled(strides)),
+        strides=_one_of(draw, strides),
         padding=padding,
         dilations=rate,
         groups=group,
         bias=bias,
         dtype=dtype,
-        recipe=draw(_sampled(recipes)),
-        layout=draw(_sampled(layouts)),
+        recipe=_one_of(draw, recipes),
+        layout=_one_of(draw, layouts),
         seed=draw(SEEDS),
     )
     return _kept(case, where)
+
+
+@st.composite
+def all_different(draw: Any, dtype: str, *, recipes: tuple[str, ...], largest: int = 9) -> Case:
+    """Convolutions none of whose seven sizes is like another: batch, rows, columns, channels, filters, the kernel's."""
+    n, h, w, cin, cout, *kernel = draw(_orders(largest))[:7]
+    kh, kw = (min(pair) for pair in ((h, kernel[0]), (w, kernel[1])))
+    h, w = (max(pair) for pair in ((h, kernel[0]), (w, kernel[1])))
+    return Case(
+        "conv2d",
+        (n, h, w, cin),
+        (kh, kw),
+        filters=cout,
+        strides=draw(_sampled(STRIDES)),
+        padding=draw(_sampled(NAMED)),
+        dtype=dtype,
+        recipe=_one_of(draw, recipes),
+        seed=draw(SEEDS),
+    )
+
+
+@cache
+def _orders(n: int) -> st.SearchStrategy[list[int]]:
+    return st.permutations(range(1, n + 1))
 
 
 @st.composite
@@ -135,10 +164,10 @@ def pools(
     where: Callable[[Case], bool] | None = None,
 ) -> Case:
     """Max pools with at least one output element, each of whose windows has at least one tap."""
-    grown = draw(_sampled(wide))
-    kernel = draw(_sampled(kernels))
-    rate = draw(_sampled(dilations))
-    padding = draw(_sampled(paddings))
+    grown = _one_of(draw, wide)
+    kernel = _one_of(draw, kernels)
+    rate = _one_of(draw, dilations)
+    padding = _one_of(draw, paddings)
     if padding is None:
         padding = draw(explicit_pads(kernel, UNIT[0]))
     size = _spatial(draw, kernel, rate, padding, grown)
@@ -147,12 +176,12 @@ def pools(
         op,
         (draw(_between(4, 9) if grown == "batch" else _between(1, 3)), *size, cin),
         kernel,
-        strides=draw(_sampled(strides)),
+        strides=_one_of(draw, strides),
         padding=padding,
         dilations=rate,
         dtype=dtype,
-        recipe=draw(_sampled(recipes)),
-        layout=draw(_sampled(layouts)),
+        recipe=_one_of(draw, recipes),
+        layout=_one_of(draw, layouts),
         seed=draw(SEEDS),
     )
     return _kept(case, lambda c: all_windows_have_taps(c) and (where is None or where(c)))

@@ -22,7 +22,7 @@ from convspec.adapters.backend import Contract
 from convspec.harness.cases.formats import ACCUMULATOR, FORMATS, Format, round_to
 
 from .statistics import SHORT, TF32_UNIT, element_bound
-from .truth import LONG_IS_WIDER, Truth
+from .truth import LONG_IS_WIDER, Added, Terms, Truth
 
 Array = npt.NDArray[Any]
 DIRECT = Contract()
@@ -55,12 +55,13 @@ class Discrepancy:
 
 def delta(truth: Truth, dtype: str, contract: Contract = DIRECT, *, random_sign: bool = False) -> Array:
     """The allowed distance from y, for each element, before rounding to the output's type."""
-    assert truth.scale is not None and truth.count is not None  # noqa: PT018
+    terms = truth.terms
+    assert terms is not None
     inputs, accumulator = FORMATS[dtype], accumulator_of(dtype, contract)
     exact_products = 2 * inputs.precision <= accumulator.precision
-    n, S, u = truth.count, truth.scale, accumulator.unit
-    roundings = n if truth.products and not exact_products else np.maximum(n - 1, 0)
-    roundings = roundings + truth.extra_roundings
+    n, S, u = terms.count, terms.scale, accumulator.unit
+    roundings = n if isinstance(terms, Terms) and not exact_products else np.maximum(n - 1, 0)
+    roundings = roundings + terms.extra_roundings
     # gamma(m) has no meaning from m u = 1 on, where a narrow accumulator was declared; m u S bounds the error for
     # every m (Jeannerod and Rump, 2013), so twice that, where gamma would pass it, is safe.
     relative: Array = roundings * u / (1 - np.minimum(roundings * u, 0.5))
@@ -69,12 +70,12 @@ def delta(truth: Truth, dtype: str, contract: Contract = DIRECT, *, random_sign:
         allowed = allowed + n * 2.0**-53 * S
     if contract.tf32:
         allowed = allowed + 2 * TF32_UNIT * S
-    if random_sign and truth.squares and contract.algorithm == "direct" and n.max(initial=0) > SHORT:
-        allowed = np.minimum(allowed, element_bound(truth, accumulator, contract))
+    if random_sign and isinstance(terms, Terms) and contract.algorithm == "direct" and n.max(initial=0) > SHORT:
+        allowed = np.minimum(allowed, element_bound(terms, accumulator, contract))
     if not contract.tf32 and contract.algorithm == "direct":
-        on_lattice = (2.0**accumulator.precision * truth.quantum >= S) & (truth.quantum >= accumulator.least_subnormal)
-        allowed = np.where(on_lattice | (n == 0) & (truth.extra_roundings == 0), 0.0, allowed)
-    return allowed + _declared(truth, accumulator, inputs, contract)
+        on_lattice = (2.0**accumulator.precision * terms.quantum >= S) & (terms.quantum >= accumulator.least_subnormal)
+        allowed = np.where(on_lattice | (n == 0) & (terms.extra_roundings == 0), 0.0, allowed)
+    return allowed + _declared(terms, accumulator, inputs, contract)
 
 
 def accumulator_of(dtype: str, contract: Contract = DIRECT) -> Format:
@@ -90,18 +91,16 @@ def narrows(dtype: str, accumulator: Format) -> bool:
     return dtype not in ("float64", accumulator.name)
 
 
-def _declared(truth: Truth, accumulator: Format, inputs: Format, contract: Contract) -> Array:
+def _declared(terms: Terms | Added, accumulator: Format, inputs: Format, contract: Contract) -> Array:
     """What a declared contract adds to the bound, whatever the signs of the data."""
-    n, S = truth.count, truth.scale
-    assert n is not None and S is not None  # noqa: PT018
+    n, S = terms.count, terms.scale
     extra = np.zeros_like(S)
     if contract.flush_subnormals:
-        magnitudes = n if truth.magnitudes is None else truth.magnitudes()
-        extra = extra + 2 * n * accumulator.least_normal + inputs.least_normal * magnitudes
+        extra = extra + 2 * n * accumulator.least_normal + inputs.least_normal * terms.magnitudes
     if contract.algorithm == "winograd":
-        extra = extra + WINOGRAD_AMPLIFICATION * accumulator.unit * truth.norm
+        extra = extra + WINOGRAD_AMPLIFICATION * accumulator.unit * terms.norm
     if contract.algorithm == "fft":
-        extra = extra + accumulator.unit * (6 * np.log2(4.0 + truth.elements) + 8) * truth.norm
+        extra = extra + accumulator.unit * (6 * np.log2(4.0 + terms.elements) + 8) * terms.norm
     return extra
 
 
@@ -121,29 +120,30 @@ def compare(
     stand where the answer is a number. `random_sign` says that the products' signs are independent, so that the
     statistical bound of an element holds too.
     """
-    if truth.scale is None:
+    if truth.terms is None:
         return _to_the_bit(got, truth)
+    y, found = truth.value, got.astype(truth.value.dtype)
+    if bool(((found == y) | (np.isnan(y) & np.isnan(found))).all()):  # nothing has to be allowed
+        return None
     fmt = FORMATS[dtype]
     accumulator = accumulator_of(dtype, contract)
-    y = truth.value
     with np.errstate(all="ignore"):
         allowed = delta(truth, dtype, contract, random_sign=random_sign)
         low, high = y - allowed, y + allowed
         if narrows(dtype, accumulator):
             low, high = round_to(low, dtype), round_to(high, dtype)
-        found = got.astype(y.dtype)
         right = (low <= found) & (found <= high)
         right |= np.isnan(y) & np.isnan(found)
         right |= np.isinf(y) & (found == y)
         if flush:
             right |= (np.abs(y) < fmt.least_normal) & (found == 0)
         # Overflow is judged only where no order of summation can leave the accumulator's range.
-        assert truth.count is not None
-        right |= np.isfinite(y) & ~(truth.scale * (1 + 2 * truth.count * accumulator.unit) < accumulator.largest)
+        largest = truth.terms.scale * (1 + 2 * truth.terms.count * accumulator.unit)
+        right |= np.isfinite(y) & ~(largest < accumulator.largest)
         if spread:
             right |= np.isnan(found)
         if contract.algorithm != "direct":
-            right |= _through_a_transform(truth, found, accumulator)
+            right |= _through_a_transform(truth.terms, found, accumulator)
         if right.all():
             return None
         if narrows(dtype, accumulator):
@@ -153,9 +153,9 @@ def compare(
     return _worst(got, y, allowed, error, ~right)
 
 
-def _through_a_transform(truth: Truth, found: Array, accumulator: Format) -> Array:
+def _through_a_transform(terms: Terms | Added, found: Array, accumulator: Format) -> Array:
     """What a declared transform may do beyond its bound: mix a NaN or an infinity, or a sum too large, into others."""
-    beyond = not truth.finite or truth.norm * WINOGRAD_AMPLIFICATION >= accumulator.largest
+    beyond = not terms.finite or terms.norm * WINOGRAD_AMPLIFICATION >= accumulator.largest
     return ~np.isfinite(found) if beyond else np.zeros(found.shape, bool)
 
 

@@ -19,7 +19,7 @@ from convspec.harness.cases.formats import FORMATS, Format
 
 from .bounds import accumulator_of
 from .statistics import LEAST_ELEMENTS, bias_limit, growth, limit, outside_cell, sigma
-from .truth import Truth
+from .truth import Terms, Truth
 
 Array = npt.NDArray[Any]
 
@@ -98,27 +98,27 @@ class Sample:
 
     def measure(self, case: Case, truth: Truth, got: Array) -> tuple[Errors, ...]:
         """The errors of one result; none where no element has a term."""
-        assert truth.count is not None and truth.squares is not None and truth.scale is not None  # noqa: PT018
-        accumulator = self.accumulator
+        terms, accumulator = truth.terms, self.accumulator
+        assert isinstance(terms, Terms)
         with np.errstate(all="ignore"):
             if self.dtype == accumulator.name:
                 error = got.astype(truth.value.dtype) - truth.value
             else:
                 error = outside_cell(got, truth.value, FORMATS[self.dtype])
-            error = np.where(np.isfinite(error), error, truth.scale)  # infinity and NaN: nothing is right
-        some = truth.count > 0
+            error = np.where(np.isfinite(error), error, terms.scale)  # infinity and NaN: nothing is right
+        some = terms.count > 0
         if not some.any():
             return ()
         errors, signs = error[some].astype(np.float64), np.sign(truth.value[some]).astype(np.float64)
-        plain = sigma(truth, accumulator)[some]
-        declared = sigma(truth, accumulator, tf32=True)[some] if self.tf32 else plain
+        plain = sigma(terms, accumulator)[some]
+        declared = sigma(terms, accumulator, tf32=True)[some] if self.tf32 else plain
         measured = Errors(
             case,
             int(some.sum()),
             float(np.mean((errors / declared) ** 2)),
             float(np.mean((errors / plain) ** 2)),
-            float(np.mean(errors**2 / truth.squares()[some])),
-            float(np.mean(growth(truth.count[some]))),
+            float(np.mean(errors**2 / terms.squares[some])),
+            float(np.mean(growth(terms.count[some]))),
             float(np.mean(errors / declared)),
             float(np.mean(errors * signs / declared)),
         )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from convspec.adapters.backend import Contract
 from convspec.harness.cases.formats import Format
 
-from .truth import LONG_IS_WIDER, Truth
+from .truth import LONG_IS_WIDER, Terms
 
 Array = npt.NDArray[Any]
 TF32_UNIT = 2.0**-11
@@ -41,11 +41,10 @@ def growth(n: Array) -> Array:
     return np.asarray((terms + 1) / 2 - 1 / terms + 1)
 
 
-def sigma(truth: Truth, accumulator: Format, *, tf32: bool = False) -> Array:
+def sigma(terms: Terms, accumulator: Format, *, tf32: bool = False) -> Array:
     """The largest root mean square that an element's error can have where each rounding errs at random."""
-    assert truth.count is not None and truth.squares is not None  # noqa: PT018
-    roundings = accumulator.unit**2 * growth(truth.count) + (2 * TF32_UNIT**2 if tf32 else 0.0)
-    return np.asarray(np.sqrt(truth.squares() * roundings / 3))
+    roundings = accumulator.unit**2 * growth(terms.count) + (2 * TF32_UNIT**2 if tf32 else 0.0)
+    return np.asarray(np.sqrt(terms.squares * roundings / 3))
 
 
 def limit(elements: int, alpha: float = ALPHA) -> float:
@@ -63,14 +62,13 @@ def bias_limit(elements: int, alpha: float = ALPHA) -> float:
     return math.sqrt(2 * math.log(2 / alpha) / elements)
 
 
-def element_bound(truth: Truth, accumulator: Format, contract: Contract) -> Array:
+def element_bound(terms: Terms, accumulator: Format, contract: Contract) -> Array:
     """How far a single element may lie from y on data of random sign; the smaller of this and `delta` counts."""
-    assert truth.count is not None and truth.scale is not None and truth.squares is not None  # noqa: PT018
-    n = truth.count
-    roundings = accumulator.unit**2 * (n + 3 + truth.extra_roundings) / 2 + (2 * TF32_UNIT**2 if contract.tf32 else 0.0)
-    allowed = REACH * np.sqrt(truth.squares() * roundings) + n * accumulator.least_subnormal / 2
+    n = terms.count
+    roundings = accumulator.unit**2 * (n + 3 + terms.extra_roundings) / 2 + (2 * TF32_UNIT**2 if contract.tf32 else 0.0)
+    allowed = REACH * np.sqrt(terms.squares * roundings) + n * accumulator.least_subnormal / 2
     if not LONG_IS_WIDER or accumulator.name != "float64":
-        allowed = allowed + n * 2.0**-53 * truth.scale
+        allowed = allowed + n * 2.0**-53 * terms.scale
     return np.asarray(allowed)
 
 

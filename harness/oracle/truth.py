@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,29 +28,118 @@ LONG = np.longdouble
 LONG_IS_WIDER = np.finfo(LONG).nmant > 52
 
 
+class Terms:
+    """What each element of a result is a sum of, worked out only when asked: an answer that is exact needs none of it.
+
+    `scale` is S, `count` is n, and `quantum` the spacing of a lattice that holds every product. `squares` is
+    D^2 = R(a^2, b^2) and `magnitudes` sum|x| + sum|w| over the taps, each one convolution more: for data of random
+    sign, and for backends that declare that they flush subnormals. `norm` is the product of the operands' Euclidean
+    norms and `elements` their size, for those that declare a transform. A bias is one more term of every sum.
+    """
+
+    def __init__(self, apply: Map, a: Array, b: Array, bias: Array | None = None) -> None:
+        self._apply, self._a, self._b, self._bias = apply, a, b, bias
+        self.extra_roundings = int(bias is not None)
+        self.elements = a.size + b.size
+
+    @cached_property
+    def _sizes(self) -> tuple[Array, Array]:
+        return _finite_size(self._a), _finite_size(self._b)
+
+    @cached_property
+    def scale(self) -> Array:
+        """S: the sum of the terms' sizes."""
+        scale = self._apply(*self._sizes)
+        return scale if self._bias is None else scale + _finite_size(self._bias)
+
+    @cached_property
+    def count(self) -> Array:
+        """The number of products that are not zero."""
+        left, right = self._sizes
+        return self._apply((left != 0).astype(np.float64), (right != 0).astype(np.float64))
+
+    @cached_property
+    def quantum(self) -> float:
+        """The largest power of two that divides every term."""
+        of_products = quantum(self._a) * quantum(self._b)
+        return of_products if self._bias is None else min(of_products, quantum(self._bias))
+
+    @cached_property
+    def squares(self) -> Array:
+        """The sum of the terms' squares; a bias counts twice: it may be part of every partial sum, not of half."""
+        left, right = self._sizes
+        squares = self._apply(left * left, right * right)
+        return squares if self._bias is None else squares + 2 * _finite_size(self._bias) ** 2
+
+    @cached_property
+    def magnitudes(self) -> Array:
+        """The sum of what each product is made of."""
+        left, right = self._sizes
+        return self._apply(left, np.ones_like(right)) + self._apply(np.ones_like(left), right)
+
+    @cached_property
+    def norm(self) -> float:
+        """The largest sum of products that these operands could give."""
+        left, right = self._sizes
+        return float(np.linalg.norm(left) * np.linalg.norm(right))
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether no operand holds a NaN or an infinity."""
+        return bool(np.isfinite(self._a).all() and np.isfinite(self._b).all())
+
+
+class Added:
+    """The terms of max pooling's input gradient: elements of dy, added and not multiplied."""
+
+    extra_roundings, norm = 0, 0.0
+
+    def __init__(self, apply: Callable[[Array], Array], dy: Array) -> None:
+        self._apply, self._dy = apply, dy
+        self.elements = dy.size
+
+    @cached_property
+    def scale(self) -> Array:
+        """The sum of the terms' sizes."""
+        return self._apply(_finite_size(self._dy))
+
+    @cached_property
+    def count(self) -> Array:
+        """The number of terms that are not zero; each counts as one magnitude too."""
+        return self._apply((_finite_size(self._dy) != 0).astype(np.float64))
+
+    @cached_property
+    def quantum(self) -> float:
+        """The largest power of two that divides every term."""
+        return quantum(self._dy)
+
+    @property
+    def magnitudes(self) -> Array:
+        """As `count`: each term is one number."""
+        return self.count
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether dy holds no NaN and no infinity."""
+        return bool(np.isfinite(self._dy).all())
+
+
+def _finite_size(values: Array) -> Array:
+    wide = values.astype(np.float64)
+    return np.where(np.isfinite(wide), np.abs(wide), 0.0)
+
+
 @dataclass(frozen=True)
 class Truth:
     """What one result array must be.
 
-    `value` is wider than the backend's type; `scale` is S, `count` is n and `quantum` the spacing of a lattice that
-    holds every product. `scale` None means: no arithmetic is done, so the value itself, to the bit.
-    `magnitudes()` is sum|x| + sum|w| over the taps, for backends that declare that they flush subnormals; `norm` is
-    the product of the operands' Euclidean norms and `elements` their size, for those that declare a transform.
-    `squares()` is D^2 = R(a^2, b^2), which costs one more convolution, and is asked for on data of random sign alone.
+    `value` is wider than the backend's type. `terms` None means: no arithmetic is done, so the value itself, to the
+    bit.
     """
 
     name: str
     value: Array
-    scale: Array | None = None
-    count: Array | None = None
-    quantum: float = 0.0
-    products: bool = True
-    magnitudes: Callable[[], Array] | None = None
-    squares: Callable[[], Array] | None = None
-    norm: float = 0.0
-    elements: int = 0
-    finite: bool = True
-    extra_roundings: int = 0
+    terms: Terms | Added | None = None
 
 
 def truths(case: Case, data: Data, *, padding_taps: str = "absent") -> tuple[Truth, ...]:
@@ -92,67 +181,27 @@ def _forward(case: Case, data: Data, padding_taps: str) -> Truth:
         window = geometry.resolve(
             x.shape[1:3], case.kernel, strides=case.strides, padding="VALID", dilations=case.dilations
         )
-    truth = _bilinear("y", lambda a, b: conv2d.forward(a, b, window, case.groups), x, data["w"], case.dtype)
-    if "bias" not in data:
-        return truth
-    assert truth.scale is not None
-    bias = data["bias"].astype(truth.value.dtype)
-    finite = np.where(np.isfinite(bias), np.abs(bias), 0).astype(np.float64)
-    of_products = truth.squares
-    assert of_products is not None
-    return Truth(
-        "y",
-        truth.value + bias,
-        truth.scale + finite,
-        truth.count,
-        min(truth.quantum, quantum(data["bias"])),
-        magnitudes=truth.magnitudes,
-        squares=cache(
-            lambda: of_products() + 2 * finite**2
-        ),  # it may be part of every partial sum, not of half of them
-        norm=truth.norm,
-        elements=truth.elements,
-        finite=truth.finite,
-        extra_roundings=1,
+    return _bilinear(
+        "y", lambda a, b: conv2d.forward(a, b, window, case.groups), x, data["w"], case.dtype, data.get("bias")
     )
 
 
-def _bilinear(name: str, apply: Map, a: Array, b: Array, dtype: str) -> Truth:
+def _bilinear(name: str, apply: Map, a: Array, b: Array, dtype: str, bias: Array | None = None) -> Truth:
     wide = LONG if dtype == "float64" else np.float64
     with np.errstate(all="ignore"):
         value = apply(a.astype(wide), b.astype(wide))
-        left, right = (np.where(np.isfinite(v), np.abs(v.astype(np.float64)), 0.0) for v in (a, b))
-        scale = apply(left, right)
-        count = apply((left != 0).astype(np.float64), (right != 0).astype(np.float64))
-        spacing = quantum(a) * quantum(b)
-        norm = float(np.linalg.norm(left) * np.linalg.norm(right))
-
-    def magnitudes() -> Array:
-        return apply(left, np.ones_like(right)) + apply(np.ones_like(left), right)
-
-    return Truth(
-        name,
-        value,
-        scale,
-        count,
-        spacing,
-        magnitudes=magnitudes,
-        squares=cache(lambda: apply(left * left, right * right)),
-        norm=norm,
-        elements=left.size + right.size,
-        finite=bool(np.isfinite(a).all() and np.isfinite(b).all()),
-    )
+        if bias is not None:
+            value = value + bias.astype(wide)
+    return Truth(name, value, Terms(apply, a, b, bias))
 
 
 def _pool_gradient(case: Case, data: Data, window: geometry.Window) -> Truth:
     x, dy = data["x"], data["dy"]
-    wide = dy.astype(LONG if case.dtype == "float64" else np.float64)
 
     def apply(values: Array) -> Array:
         return max_pool.gradient(x, values, window)
 
-    size = np.where(np.isfinite(wide), np.abs(dy.astype(np.float64)), 0.0)
-    return Truth("dx", apply(wide), apply(size), apply((size != 0).astype(np.float64)), quantum(dy), products=False)
+    return Truth("dx", apply(dy.astype(LONG if case.dtype == "float64" else np.float64)), Added(apply, dy))
 
 
 def quantum(values: Array) -> float:

@@ -56,9 +56,7 @@ PLAIN = ("integers", "powers", "impulse-x", "impulse-w", "real", "positive", "di
 
 def _nothing(truth: Truth) -> bool:
     """No term that is not zero reaches a result."""
-    if truth.scale is None:
-        return not np.any(truth.value != 0)
-    return not np.any(truth.scale) and not np.any(truth.value != 0)
+    return not np.any(truth.value != 0) and (truth.terms is None or not np.any(truth.terms.scale))
 
 
 def _symmetric(case: Case, data: Data) -> bool:

@@ -133,7 +133,7 @@ def test_products_of_random_sign_are_not_of_one_sign(recipe):
     assert of_random_sign(case)
     assert not of_random_sign(case.but(layout="broadcast"))
     (signs,) = truths(case, {name: np.sign(a) for name, a in arrays(case).items()})
-    assert (np.abs(signs.value) < 5 * np.sqrt(signs.count)).all()
+    assert (np.abs(signs.value) < 5 * np.sqrt(signs.terms.count)).all()
 
 
 def test_a_lost_tap_among_4608_is_outside_on_real_data():
@@ -149,9 +149,9 @@ def test_a_lost_tap_among_4608_is_outside_on_real_data():
 
 def test_declared_tf32_widens_an_elements_bound_by_its_own_variance():
     (truth,) = truths(LONG, arrays(LONG))
-    plain, wider = (element_bound(truth, FORMATS["float32"], Contract(tf32=tf32)) for tf32 in (False, True))
-    assert np.allclose(wider**2 - plain**2, REACH**2 * 2 * 2.0**-22 * truth.squares(), rtol=1e-6)
-    assert (sigma(truth, FORMATS["float32"], tf32=True) > sigma(truth, FORMATS["float32"])).all()
+    plain, wider = (element_bound(truth.terms, FORMATS["float32"], Contract(tf32=tf32)) for tf32 in (False, True))
+    assert np.allclose(wider**2 - plain**2, REACH**2 * 2 * 2.0**-22 * truth.terms.squares, rtol=1e-6)
+    assert (sigma(truth.terms, FORMATS["float32"], tf32=True) > sigma(truth, FORMATS["float32"])).all()
 
 
 # ---- many elements: names ----------------------------------------------------------------------------------------
@@ -201,8 +201,8 @@ def test_a_declared_float64_accumulator_is_seen_through_float32():
 def test_cancelling_sums_cancel_in_every_result(dtype, op):
     case = Case(op, (4, 5, 6, 6), (3, 3), filters=4, padding="SAME", dtype=dtype, recipe="near-zero")
     for truth in truths(case, arrays(case)):
-        assert (np.abs(truth.value) <= 2.0**-20 * truth.scale).all()
-        assert (truth.scale > 0).all()
+        assert (np.abs(truth.value) <= 2.0**-20 * truth.terms.scale).all()
+        assert (truth.terms.scale > 0).all()
 
 
 # ---- the checks --------------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_the_measured_cases_have_elements_enough_and_sums_of_all_lengths(op, lev
     counts, elements = {}, {}
     for case in measured(op, "float32", level, narrow=False):
         for truth in truths(case, arrays(case)):
-            counts.setdefault(truth.name, []).append(float(truth.count.max()))
+            counts.setdefault(truth.name, []).append(float(truth.terms.count.max()))
             elements.setdefault(truth.name, []).append(truth.value.size)
     for name, found in counts.items():
         assert max(found) >= 2000, name
