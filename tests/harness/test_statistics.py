@@ -151,7 +151,7 @@ def test_declared_tf32_widens_an_elements_bound_by_its_own_variance():
     (truth,) = truths(LONG, arrays(LONG))
     plain, wider = (element_bound(truth.terms, FORMATS["float32"], Contract(tf32=tf32)) for tf32 in (False, True))
     assert np.allclose(wider**2 - plain**2, REACH**2 * 2 * 2.0**-22 * truth.terms.squares, rtol=1e-6)
-    assert (sigma(truth.terms, FORMATS["float32"], tf32=True) > sigma(truth, FORMATS["float32"])).all()
+    assert (sigma(truth.terms, FORMATS["float32"], tf32=True) > sigma(truth.terms, FORMATS["float32"])).all()
 
 
 # ---- many elements: names ----------------------------------------------------------------------------------------
