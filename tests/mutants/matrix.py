@@ -90,7 +90,8 @@ def main():
     with ProcessPoolExecutor(2) as pool:
         for found in pool.map(one, (CELLS[0::2], CELLS[1::2])):
             for name, where in found.items():
-                everything[name] += where
+                if where:
+                    everything[name] += where
     order = {cell: n for n, cell in enumerate(CELLS)}
     everything = {name: sorted(where, key=lambda w: order[w[0], w[1]]) for name, where in sorted(everything.items())}
     caught = {name: [w[:3] for w in where] for name, where in everything.items()}
