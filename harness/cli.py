@@ -18,19 +18,22 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 @click.group(context_settings=CONTEXT)
 @click.version_option(package_name="convspec")
 def main() -> None:
-    r"""The executable specification of 2-D convolution and max pooling.
+    """The executable specification of 2-D convolution and max pooling.
 
     \b
     convspec check torch tensorflow      judge two frameworks, clause by clause
     convspec check path/to/mine.py:NAME  judge a backend of your own: four methods
     convspec spec same-odd-pixel-last    read the clause that a verdict names
-    """
+    """  # noqa: D301 -- click's mark for lines to be left as they are
 
 
 @main.command()
 @click.argument("backends", nargs=-1, required=True, metavar="BACKEND...")
 @click.option("--level", type=click.Choice(["quick", "standard", "deep"]), default="standard", show_default=True,
               help="How much to ask.")  # fmt: skip
+@click.option("--python", "pythons", multiple=True, metavar="[NAME=]PATH",
+              help="Python to run backends in, with NumPy and the framework; may be repeated. PATH: for all. "
+                   "NAME=PATH: for the backend NAME, or for each written BACKEND%NAME.")  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the results to this file.")
 @click.option("--seed", type=int, help="Seed of all cases; the same seed asks the same.")
 @click.option("--fuzz", is_flag=True, help="Draw fresh cases: a random seed, which is printed.")
@@ -41,24 +44,27 @@ def main() -> None:
 def check(
     backends: tuple[str, ...],
     level: str,
+    pythons: tuple[str, ...],
     json_file: str | None,
     seed: int | None,
     fuzz: bool,
     expression: str | None,
     processes: int | None,
 ) -> None:
-    r"""Judge BACKENDs against every clause of the specification.
+    """Judge BACKENDs against every clause of the specification.
 
     \b
     A BACKEND is  torch   torch:cuda   tensorflow:cpu   numpy:definition     a built-in, name[:device][@mode]
                   package.module:NAME   path/to/file.py:NAME                an object or class with the four methods
+                  "command:node path/to/worker.mjs"                         a program that speaks the worker protocol
+                  torch%old torch%new                                       each in a Python that --python names
     \b
     Example:  convspec check torch tensorflow --level quick -k same
     \b
     Exit status:  0  no MUST clause is broken
                   1  one is: it failed, or the backend crashed or hung
                   2  it could not run: an unknown backend, a missing device, a broken import
-    """
+    """  # noqa: D301 -- click's mark for lines to be left as they are
     from .run import Run, run
 
     if fuzz and seed is not None:
@@ -66,16 +72,17 @@ def check(
     if json_file and not Path(json_file).resolve().parent.is_dir():
         raise click.UsageError(f"--json {json_file}: there is no folder {Path(json_file).resolve().parent}")
     chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
-    sys.exit(run(Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes)))
+    asked = Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes, pythons)
+    sys.exit(run(asked))
 
 
 @main.command(name="list")
 def list_backends() -> None:
-    r"""Show the backends, devices and versions that are here.
+    """Show the backends, devices and versions that are here.
 
     \b
     Example:  convspec list
-    """
+    """  # noqa: D301 -- click's mark for lines to be left as they are
     from rich.console import Console
     from rich.table import Table
 
@@ -102,11 +109,11 @@ def _listed(entry: Any) -> tuple[str, str, str]:
 @main.command()
 @click.argument("slug", required=False)
 def spec(slug: str | None) -> None:
-    r"""Print one clause of the specification, or list them all.
+    """Print one clause of the specification, or list them all.
 
     \b
     Example:  convspec spec same-odd-pixel-last
-    """
+    """  # noqa: D301 -- click's mark for lines to be left as they are
     from rich.console import Console
     from rich.markdown import Markdown
     from rich.table import Table

@@ -50,6 +50,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--convspec-seed", type=int, default=DEFAULT_SEED, metavar="N", help="seed of all cases")
     group.addoption("--convspec-timeout", type=float, default=30.0, metavar="S", help="seconds a call may take (30)")
+    group.addoption(
+        "--convspec-python",
+        action="append",
+        default=[],
+        metavar="[NAME=]PATH",
+        help="Python to run backends in: every one, the one called NAME, or those written BACKEND%%NAME",
+    )
     group.addoption("--convspec-json", default=None, metavar="FILE", help="write the results to FILE")
     group.addoption("--convspec-chunks", type=int, default=1, help="xdist groups per backend")
 
@@ -122,15 +129,16 @@ def single_threaded(request: pytest.FixtureRequest, backend: Judge) -> Generator
 
 
 def _judge(config: pytest.Config, name: str, *, alone: bool = False) -> Judge:
+    from .interpreters import Interpreters
     from .judge import Judge
     from .levels import LEVELS
-    from .process.remote import RemoteBackend
 
     key = name + ("/one thread" if alone else "")
     env = {k: v for k, v in QUIET_THREADS.items() if k not in os.environ} | (ONE_THREAD if alone else {})
     judges = config.stash[_JUDGES]
     if key not in judges:
-        remote = RemoteBackend(name, timeout=config.getoption("convspec_timeout"), env=env, standby=not alone)
+        given = Interpreters.parse(config.getoption("convspec_python"))
+        remote = given.remote(name, timeout=config.getoption("convspec_timeout"), env=env, standby=not alone)
         judges[key] = Judge(remote, LEVELS[config.getoption("level")].crashes)
     return judges[key]
 

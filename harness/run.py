@@ -18,11 +18,10 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from convspec.adapters import registry
 from convspec.adapters.backend import BackendError
 
 from .collector import Collector
-from .process.remote import RemoteBackend
+from .interpreters import Interpreters
 from .report import results as results_file
 from .report import terminal
 
@@ -41,6 +40,7 @@ class Run:
     fuzz: bool = False
     expression: str | None = None
     processes: int | None = None
+    pythons: tuple[str, ...] = ()
 
 
 def run(asked: Run, console: Console | None = None) -> int:
@@ -81,16 +81,10 @@ def run(asked: Run, console: Console | None = None) -> int:
 
 
 def _preflight(asked: Run) -> None:
-    """Refuse before any work what cannot run: unknown names, and code or devices that are not there.
-
-    A built-in on its default device is not started twice for that: it is found out when it starts.
-    """
+    """Refuse before any work what cannot run: unknown names; interpreters, code or devices that are not there."""
     if asked.expression and (fault := _wrong_expression(asked.expression)):
         raise BackendError(f"-k {asked.expression!r} is no expression: {fault}")
-    for name in map(registry.parse, asked.backends):
-        if name.kind != "built-in" or name.device not in (None, "cpu"):
-            with RemoteBackend(name.text) as backend:
-                _ = backend.hello
+    Interpreters.parse(asked.pythons).check(asked.backends)
 
 
 def _wrong_expression(expression: str) -> str:
@@ -137,6 +131,7 @@ def _pytest(asked: Run, live: Live) -> tuple[Collector | None, int]:
     args += ["--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:convspec"]
     args += ["-p", "convspec.harness.plugin"]
     args += [f"--backend={name}" for name in asked.backends]
+    args += [f"--convspec-python={python}" for python in asked.pythons]
     args += ["--level", asked.level, f"--convspec-chunks={chunks}"]
     args += [f"--convspec-seed={asked.seed}"] if asked.seed is not None else []
     args += ["--convspec-json", asked.json_file] if asked.json_file else []

@@ -5,6 +5,7 @@ May import rich, the specification and the verdicts. Shapes differ as well as co
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -75,7 +76,7 @@ def table(results: dict[str, Any]) -> Table:
 
 def _heading(results: dict[str, Any], name: str) -> str:
     versions = results["backends"].get(name, {}).get("versions", {})
-    framework = name.split(":", maxsplit=1)[0]
+    framework = re.split("[:@%]", name, maxsplit=1)[0]
     version = versions.get(framework) or results["backends"].get(name, {}).get("version")
     return f"{name}\n{version}" if version else name
 
