@@ -108,6 +108,10 @@ class Asker:
             self._before = call
         return answer, blamed
 
+    def forget(self) -> None:
+        """Blame the call before for nothing any more: its process has been ended."""
+        self._before = None
+
     def _lose(self, call: Call, answer: Answer) -> None:
         self.losses += 1
         self._lost.setdefault(call.clause, set()).add(call.alike)

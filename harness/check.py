@@ -8,7 +8,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,8 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 
 from .cases.case import Case
-from .cases.invalid import invalid_calls
+from .cases.invalid import Invalid, invalid_calls
+from .deviations.entry import Deviation
 from .diagnosis import Diagnosis
 from .explore import Budget, Exploration, Outcome, cause, explore
 from .judge import Ask, Judge, Question
@@ -25,6 +25,10 @@ from .power import Power
 from .verdict import Cell, Finding
 
 Array = npt.NDArray[Any]
+#: What became of a witness: still as declared, or not; a flaky one that did not show this time is no fault.
+HELD, STALE, FLAKY = "reproduced", "stale", "not shown this time"
+#: How often the witness of a flaky deviation is asked.
+TRIES = 20
 Holds = Callable[[Ask, Case], Finding | str | None]
 Evaluate = Callable[[Judge, Any], Outcome]
 
@@ -149,19 +153,52 @@ class Check:
         budget = replace(full, examples=max(3, round(full.examples * share)))
         start = self.seed + self._asked
         seen = self._put(evaluate, shadows)
-        judged = partial(evaluate, self.judge)
+        judged = self._judged(evaluate)
         self._take(explore(strategy, judged, budget=budget, start=start, size=_size, seen=seen), asked)
 
     def _list(
         self, cases: Iterable[Any], evaluate: Evaluate, asked: Question | None = None, *, shadows: bool = True
     ) -> None:
-        seen, found = self._put(evaluate, shadows), Exploration()
+        seen, judged, found = self._put(evaluate, shadows), self._judged(evaluate), Exploration()
         for case in cases:
-            found.outcomes[case] = evaluate(self.judge, case)
+            found.outcomes[case] = judged(case)
             seen(case, found.outcomes[case])
         found.drawn = tuple(found.outcomes.values())
         found.note(_size)
         self._take(found, asked)
+
+    def _judged(self, evaluate: Evaluate) -> Callable[[Any], Outcome]:
+        """The backend's outcome, with what is declared marked as such; witnesses are asked beside the first case."""
+        declared = self.judge.deviations
+        waiting = [e for e in declared.to_replay(self.cell.clause, self.dtype) if self.cell.witnesses.get(e.id) != HELD]
+
+        def judged(case: Any) -> Outcome:
+            for entry in [e for e in waiting if _alike(e.witness, case)]:
+                waiting.remove(entry)
+                self._replay(entry, evaluate)
+            outcome = evaluate(self.judge, case)
+            if not declared.entries:
+                return outcome
+            finding = outcome.finding and declared.mark(outcome.finding)
+            return replace(outcome, finding=finding, also=tuple(declared.mark(one) for one in outcome.also))
+
+        return judged
+
+    def _replay(self, entry: Deviation, evaluate: Evaluate) -> None:
+        """Ask the witness of a known deviation; what it shows belongs to the cell."""
+        for _ in range(TRIES if entry.flaky else 1):
+            with self.judge.replaying(entry):
+                outcome = evaluate(self.judge, entry.witness)
+            found = [self.mark(one) for one in (outcome.finding, *outcome.also) if one]
+            if any(one.deviation == entry.id for one in found):
+                break
+        self.cell.findings.extend(found)
+        held = any(one.deviation == entry.id for one in found) or self.cell.witnesses.get(entry.id) == HELD
+        self.cell.witnesses[entry.id] = HELD if held else FLAKY if entry.flaky else STALE
+
+    def mark(self, finding: Finding) -> Finding:
+        """The finding, with the name of the known deviation that explains it."""
+        return self.judge.deviations.mark(finding)
 
     def _put(self, evaluate: Evaluate, shadows: bool) -> Callable[[Any, Outcome], None]:
         """What is done with each case once the backend has answered: count it, put it to the wrong readings."""
@@ -187,7 +224,12 @@ class Check:
 
     def _explained(self, finding: Finding, found: Exploration, asked: Question | None) -> Finding:
         """The finding with what it looks like, where its answer can be compared with that of a wrong reading."""
-        if self.diagnosis is None or asked is None or finding.kind not in ("value", "shape", "dtype"):
+        if (
+            self.diagnosis is None
+            or asked is None
+            or finding.deviation
+            or finding.kind not in ("value", "shape", "dtype")
+        ):
             return finding
         assert finding.case is not None
         failing = sorted(
@@ -209,3 +251,10 @@ def _relation(relation: Holds, asked: Question) -> Evaluate:
 
 def _size(case: Any) -> Any:
     return case.size if isinstance(case, Case) else case.case.size
+
+
+def _alike(witness: Case | Invalid, case: Any) -> bool:
+    """Whether what is asked of this case can be asked of the witness: the same operation, valid or not."""
+    if isinstance(witness, Invalid) or isinstance(case, Invalid):
+        return witness == case  # every invalid call of a clause is asked anyway
+    return isinstance(case, Case) and (witness.op, witness.bias, witness.dtype) == (case.op, case.bias, case.dtype)

@@ -5,12 +5,11 @@ May import pytest, the verdicts and the reports. Knows nothing of backends.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
-_NODE = re.compile(r"test_(?P<slug>[a-z0-9_]+?)(__[a-z0-9_]+)?\[(?P<backend>.+)-(?P<dtype>[a-z0-9]+)\]")
+from .scheduling import NODE
 
 
 class Collector:
@@ -29,7 +28,7 @@ class Collector:
         from convspec.spec import clauses
 
         for nodeid in ids:
-            match = _NODE.search(nodeid)
+            match = NODE.search(nodeid)
             slug = match["slug"].replace("_", "-") if match else ""
             if match and slug in clauses():
                 self.planned.append(nodeid)
@@ -44,14 +43,14 @@ class Collector:
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """With xdist each node tells its items; they are the same."""
         if not self.planned:
-            self.plan([nodeid[: nodeid.rfind("]") + 1] or nodeid for nodeid in ids])  # without xdist's group, @NAME
+            self.plan(ids)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the cell from a report."""
         fatal = getattr(report, "convspec_fatal", None)
         if fatal and self.fatal is None:
             self.fatal = fatal
-        match = _NODE.search(report.nodeid)
+        match = NODE.search(report.nodeid)
         key = (match["slug"].replace("_", "-"), match["dtype"], match["backend"]) if match else None
         reason = getattr(report, "convspec_reason", None)
         if reason and key in self.cells:

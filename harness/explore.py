@@ -65,9 +65,9 @@ class Broken(Exception):  # noqa: N818 - a signal, not an error
 
 
 def cause(finding: Finding) -> str:
-    """What makes two findings one: the clause, the kind, and which exception it was."""
+    """What makes two findings one: the clause, the kind, which exception it was, and the deviation that explains it."""
     detail = finding.got.split(":")[0] if finding.kind == "exception" else ""
-    return f"{finding.clause}/{finding.kind}/{detail}"
+    return f"{finding.clause}/{finding.kind}/{detail}/{finding.deviation}"
 
 
 def explore(
@@ -98,7 +98,9 @@ def explore(
 
     _run(strategy, drawn, budget.examples, start, Phase.generate)
     found.drawn = tuple(found.outcomes.values())
-    causes = {cause(o.finding): o.finding for o in list(found.outcomes.values()) if o.finding}
+    # Known deviations have a witness of their own already.
+    new = [o.finding for o in found.outcomes.values() if o.finding and not o.finding.deviation]
+    causes = {cause(finding): finding for finding in new}
     for which, finding in causes.items():
         _shrink(strategy, judged, found, which, finding.is_crash, budget, start)
     found.note(size)

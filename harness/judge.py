@@ -5,7 +5,8 @@ The one place that brings cases, oracle and process together. Knows clauses by t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from .asking import Asker, Call, Reachable
 from .cases.case import Case
 from .cases.invalid import Invalid
 from .cases.recipes import Data, given, names, of_random_sign
+from .deviations.entry import Declared, Deviation
 from .explore import Outcome
 from .oracle.bounds import Discrepancy, compare
 from .oracle.truth import Array, Truth, expected_dtype, expected_shape, truths
@@ -65,6 +67,7 @@ class Judge:
 
     backend: Reachable
     most_crashes: int = 2
+    deviations: Declared = field(default_factory=Declared)
     asker: Asker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +79,19 @@ class Judge:
         """What the backend declares of its arithmetic."""
         declared = self.backend.hello.get("contract") or {}
         return Contract(**declared) if isinstance(declared, dict) else declared
+
+    @contextmanager
+    def replaying(self, deviation: Deviation) -> Iterator[None]:
+        """Ask the witness of a known deviation, whatever it costs: its losses are not counted, its harm is undone."""
+        counted, self.deviations.replaying = self.asker, deviation
+        self.asker = Asker(self.backend, self.most_crashes)
+        try:
+            yield
+        finally:
+            self.asker, self.deviations.replaying = counted, None
+            if deviation.fatal:  # it may have damaged memory
+                self.asker.forget()
+                self.backend.close()
 
     def ask(self, case: Case, data: Data) -> Answer:
         """One more call, in the worker, outside the account."""
@@ -125,7 +141,7 @@ class Judge:
         """An invalid call: any exception is right; an answer, a crash or a hang is not."""
         request = call.request()
         asked = Call(request, question.clause, call, (call.change,))
-        if self.asker.stopped(asked):
+        if self.asker.stopped(asked) or self.deviations.forbids(call):
             return Outcome(not_asked=True)
         answer, also = self.asker.ask(asked)
         if answer.status == "missing":
@@ -157,7 +173,7 @@ class Judge:
     def results(self, case: Case, data: Data, question: Question) -> tuple[dict[str, Array], tuple[Finding, ...]]:
         """The arrays that the backend returned, by name, after all that can be wrong with them but their values."""
         asked = _call(case, data, question.clause)
-        if self.asker.stopped(asked):
+        if self.asker.stopped(asked) or self.deviations.forbids(case):
             raise NoResult(Outcome(not_asked=True))
         if case.bias and not self.backend.hello.get("accepts_bias"):
             raise NoResult(Outcome(refused="its conv2d takes no bias"))

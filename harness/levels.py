@@ -11,7 +11,7 @@ from .explore import Budget
 #: one clause that are worth a restart. The seconds are for backends that are very slow: elsewhere the calls run out
 #: first, so that a run repeats itself.
 LEVELS = {
-    "quick": Budget(examples=8, others=0.5, shrink_calls=60, shrink_seconds=10, crashes=1),
+    "quick": Budget(examples=10, others=1.0, shrink_calls=60, shrink_seconds=10, crashes=1),
     "standard": Budget(examples=40, shrink_calls=150, shrink_seconds=20, crashes=2),
     "deep": Budget(examples=400, shrink_calls=1000, shrink_seconds=60, crashes=4),
 }

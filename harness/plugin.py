@@ -8,7 +8,6 @@ which crosses xdist's border by itself.
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Python to run backends in: every one, the one called NAME, or those written BACKEND%%NAME",
     )
     group.addoption("--convspec-json", default=None, metavar="FILE", help="write the results to FILE")
-    group.addoption("--convspec-chunks", type=int, default=1, help="xdist groups per backend")
+    group.addoption("--convspec-chunks", type=int, default=0, help="processes per backend, with xdist")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -86,18 +85,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep each backend in as few processes as asked: starting a framework costs seconds."""
-    chunks = config.getoption("convspec_chunks")
+    """Let `-k` find clauses by their slugs; refuse to run without a backend."""
     if not config.getoption("backend") and any("check" in getattr(item, "fixturenames", ()) for item in items):
         raise pytest.UsageError("name a backend: --backend torch:cpu, say (`convspec list` shows what is there)")
     for item in items:
         if isinstance(item, pytest.Function) and "check" in item.fixturenames:
-            backend = item.callspec.params["backend"]
             marker = item.get_closest_marker("clause")
-            # All tests of a cell in one process: what its cases tell apart is counted there.
-            cell = f"{marker.args[0] if marker else item.name}/{item.callspec.params['dtype']}"
-            item.add_marker(pytest.mark.xdist_group(f"{backend}/{zlib.crc32(cell.encode()) % chunks}"))
             item.extra_keyword_matches.update(marker.args if marker else ())  # `-k same-lower`, as the slug is written
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep each backend in as few processes as asked: starting a framework costs seconds."""
+    from .scheduling import scheduler
+
+    chunks = config.getoption("convspec_chunks")
+    return scheduler(config, log, chunks) if chunks else None
 
 
 # ---- fixtures -----------------------------------------------------------------------------------------------------

@@ -21,6 +21,12 @@ class State(StrEnum):
     NOT_RUN = "not run"
 
 
+#: What can be wrong with an answer.
+FINDING_KINDS = (
+    "value", "shape", "dtype", "type", "exception", "exit", "crash", "hang", "changed input", "alias", "reused memory",
+    "silent", "property", "precision",
+)  # fmt: skip
+
 #: From best to worst: a summary of several cells shows the worst.
 SEVERITY = (State.PASS, State.NOT_RUN, State.UNSUPPORTED, State.DEVIATION, State.FAIL, State.CRASH)
 
@@ -34,8 +40,8 @@ def worst(states: list[State]) -> State:
 class Finding:
     """One broken clause with its smallest witness.
 
-    `kind` groups findings of one cause: value, shape, dtype, type, exception, crash, hang, changed input, alias,
-    silent (an invalid call that was answered) or property. `diagnosis` is the known wrong reading that explains it,
+    `kind`, one of `FINDING_KINDS`, groups findings of one cause; *silent* is an invalid call that was answered.
+    `deviation` names the entry that declares it as known. `diagnosis` is the known wrong reading that explains it,
     `taps` the taps that are missing, doubled or read elsewhere; both are empty where there is nothing to say.
     """
 
@@ -51,6 +57,7 @@ class Finding:
     stderr: str = ""
     diagnosis: str = ""
     taps: str = ""
+    deviation: str = ""
 
     @property
     def is_crash(self) -> bool:
@@ -68,7 +75,8 @@ class Cell:
 
     `told` names the known wrong readings that its cases told from the right answer, `reach` those that only cases
     could tell which the backend refused, with its reason; `vacuous` counts cases that could tell nothing. `precision`
-    holds the effective bits of each result (y, dx, dw) that was measured.
+    holds the effective bits of each result (y, dx, dw) that was measured. `witnesses` says of each known deviation
+    whose witness was asked here whether it is still *reproduced*, or *stale*.
     """
 
     clause: str
@@ -88,14 +96,16 @@ class Cell:
     told: list[str] = field(default_factory=list)
     reach: dict[str, str] = field(default_factory=dict)
     precision: dict[str, float] = field(default_factory=dict)
+    witnesses: dict[str, str] = field(default_factory=dict)
 
     def conclude(self) -> State:
         """Settle the state from what was gathered."""
-        own = [f for f in self.findings if f.clause == self.clause]
-        if any(f.is_crash for f in own):
-            self.state = State.CRASH
-        elif own:
-            self.state = State.FAIL
+        known = [f for f in self.findings if f.clause == self.clause]
+        own = [f for f in known if not f.deviation]
+        if own:
+            self.state = State.CRASH if any(f.is_crash for f in own) else State.FAIL
+        elif known:
+            self.state = State.DEVIATION
         elif self.cases > self.refused:
             self.state = State.PASS
         else:

@@ -74,7 +74,7 @@ def _measure(check: Check, op: str) -> None:
     check.judged(measured(op, check.dtype, check.level, narrow=narrow), found.evaluate)
     findings = check.cell.findings
     said = found.finding([f for f in findings if f.kind == PRECISION])
-    findings[:] = [f for f in findings if f.kind != PRECISION] + ([said] if said else [])
+    findings[:] = [f for f in findings if f.kind != PRECISION] + ([check.mark(said)] if said else [])
     check.cell.precision.update(found.bits)
 
 

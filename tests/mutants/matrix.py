@@ -96,9 +96,16 @@ def main():
     everything = {name: sorted(where, key=lambda w: order[w[0], w[1]]) for name, where in sorted(everything.items())}
     caught = {name: [w[:3] for w in where] for name, where in everything.items()}
     (HERE / "matrix.json").write_text(_lines(caught), encoding="utf-8")
-    soonest = {name: min(where, key=lambda w: w[3]) for name, where in everything.items() if name in readings.known()}
-    told = {name: [where[:2]] for name, where in soonest.items()}
+    told = {name: soonest(where) for name, where in everything.items() if name in readings.known()}
     (Path(readings.__file__).parent / "told.json").write_text(_lines(told), encoding="utf-8")
+
+
+def soonest(where):
+    """The cells that tell soonest, of three clauses: what one does not tell at another level another may."""
+    first = {}
+    for cell in sorted(where, key=lambda w: w[3]):
+        first.setdefault(cell[0], cell[:2])
+    return list(first.values())[:3]
 
 
 def _lines(data):
