@@ -140,8 +140,27 @@ class Interpreters:
         if python is not None:
             return RemoteBackend(label, command=foreign_command(executable(python), text), **options)
         if text.startswith("command:"):
-            return RemoteBackend(label, command=tuple(shlex.split(text.removeprefix("command:"))), **options)
+            return RemoteBackend(label, command=words(text), **options)
         return RemoteBackend(label, **options)
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Program and arguments of ``command:...``, taken apart as a shell does.
+
+    Raises
+    ------
+    BackendError
+        A quote that is never closed.
+
+    Examples
+    --------
+    >>> words("command:node 'my worker.mjs'")
+    ('node', 'my worker.mjs')
+    """
+    try:
+        return tuple(shlex.split(text.removeprefix("command:")))
+    except ValueError as error:
+        raise BackendError(f"{text}: this is no command line: {error}") from None
 
 
 def executable(python: str) -> str:
