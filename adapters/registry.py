@@ -1,32 +1,39 @@
-"""From the name on the command line to a backend, and the list of what is there.
+"""From the name on the command line to a backend.
 
-``torch``, ``torch:cuda``, ``tensorflow:gpu@eager``: a built-in, ``name[:device][@mode]``; ``numpy:definition`` and
+``torch``, ``torch:cuda``, ``tensorflow:gpu@xla``: a built-in, ``name[:device][@mode]``; ``numpy:definition`` and
 ``numpy:fast``: the form of the reference; ``package.module:NAME`` and ``path/to/file.py:NAME``: any object or class
-with the methods; ``name``: an entry point in group ``convspec.backends``.
+with the methods; ``name[:device][@mode]`` too: an entry point in group ``convspec.backends``; ``command:PROGRAM
+ARGUMENTS``: a worker in any language, which the harness runs. ``torch@*`` is every mode of a device: see `expand`.
 
-It may import `backend` alone at its top; frameworks and their adapters are imported when one is loaded.
+An entry point names an object or a class, as a file does. A class may say what can follow its name, by two class
+attributes; the first of each is what it takes where none is named::
+
+    devices = ("cpu", "gpu")
+    modes = {"eager": "one line that says what it is", "jit": Mode("one line", compiles=True)}
+
+and is then created with ``device=`` and ``mode=``, those that were named. Where its module has a function ``probe()``,
+`devices.found` calls it, in a process of its own, for a list of ``(device, available, how that was detected)``.
+The class must not need its framework before it is created.
+
+It may import `backend`, `loading` and the tables of modes at its top; frameworks and their adapters are imported
+when one is loaded.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
-import json
-import os
-import subprocess
-import sys
-import time
-import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
-from .backend import METHODS, BackendError, BackendImportError, UnknownBackend, missing_methods
+from . import tensorflow_modes, torch_modes
+from .backend import BackendError, BackendImportError, DeviceUnavailable, UnknownBackend
+from .loading import import_file, import_module, importable, instantiate, last_line, lookup, not_installed
+from .modes import Mode
 
-__all__ = ["BUILT_IN", "GROUP", "BackendName", "Device", "Found", "found", "load", "parse"]
+__all__ = ["BUILT_IN", "GROUP", "BackendName", "compiles", "entry_points", "expand", "load", "parse"]
 
 #: The entry-point group in which other distributions offer backends.
 GROUP = "convspec.backends"
@@ -38,25 +45,28 @@ class BuiltIn(NamedTuple):
     module: str
     cls: str
     devices: tuple[str, ...]
-    modes: tuple[str, ...]
+    modes: Mapping[str, Mode]
     packages: tuple[str, ...]  # distributions that may provide it, the likeliest first
 
 
+_NUMPY_MODES = {"fast": Mode("the reference, as matrix products"), "definition": Mode("the literal sums and maxima")}
+
 #: The built-in backends. The first device and the first mode are those taken when none is named.
 BUILT_IN = {
-    "numpy": BuiltIn("convspec.adapters.numpy_backend", "NumpyBackend", (), ("fast", "definition"), ("numpy",)),
-    "torch": BuiltIn("convspec.adapters.torch_backend", "TorchBackend", ("cpu", "cuda", "mps"), ("eager",), ("torch",)),
+    "numpy": BuiltIn("convspec.adapters.numpy_backend", "NumpyBackend", (), _NUMPY_MODES, ("numpy",)),
+    "torch": BuiltIn(
+        "convspec.adapters.torch_backend", "TorchBackend", ("cpu", "cuda", "mps"), torch_modes.MODES, ("torch",)
+    ),
     "tensorflow": BuiltIn(
         "convspec.adapters.tensorflow_backend",
         "TensorflowBackend",
         ("cpu", "gpu"),
-        ("eager", "noonednn"),
+        tensorflow_modes.MODES,
         ("tensorflow", "tensorflow-cpu", "tf-nightly", "tensorflow-intel", "tensorflow-macos"),
     ),
 }
 
-# Frames of these files are the way to an error, not its place.
-_NOT_THEIRS = {__file__, importlib.__file__, metadata.__file__}
+_COMMAND = "command:"
 
 # Names that people type and no similarity of letters would lead home.
 _HINTS = {"tf": "tensorflow", "pytorch": "torch", "np": "numpy", "reference": "numpy", "definition": "numpy:definition"}
@@ -64,10 +74,10 @@ _HINTS = {"tf": "tensorflow", "pytorch": "torch", "np": "numpy", "reference": "n
 
 @dataclass(frozen=True)
 class BackendName:
-    """A name taken apart: ``kind`` is ``"built-in"``, ``"file"``, ``"module"`` or ``"entry point"``.
+    """A name taken apart: ``kind`` is ``"built-in"``, ``"file"``, ``"module"``, ``"entry point"`` or ``"command"``.
 
-    ``name`` is the built-in, the path, the module or the entry point; ``attribute`` is NAME for files and modules;
-    ``device`` and ``mode`` are None where the text names none (and always None outside the built-ins).
+    ``name`` is the built-in, the path, the module, the entry point or the command line; ``attribute`` is NAME for files
+    and modules; ``device`` and ``mode`` are None where the text names none.
     """
 
     text: str
@@ -89,7 +99,8 @@ def parse(text: str) -> BackendName:
     Raises
     ------
     UnknownBackend
-        The name, its device or its mode is not known: those known, and the closest one, are in the message.
+        The name, its device or its mode is not known: those known, and the closest one, are in the message. What may
+        follow an entry point's name is not known before it is loaded.
 
     Examples
     --------
@@ -100,6 +111,8 @@ def parse(text: str) -> BackendName:
     >>> parse("kernels/mine.py:Mine").attribute
     'Mine'
     """
+    if text.startswith(_COMMAND):
+        return _command(text)
     head, colon, tail = text.rpartition(":")
     if text.endswith(".py") or (not colon and "/" in text):
         raise UnknownBackend(f"{text}: which object in that file? Write {text}:NAME")
@@ -109,10 +122,13 @@ def parse(text: str) -> BackendName:
     name, _, device = base.partition(":")
     if name in BUILT_IN:
         return _built_in(text, name, device, mode)
-    if colon and not (name in _HINTS or (difflib.get_close_matches(name, BUILT_IN) and not _importable(head))):
+    points = entry_points()
+    if name in points:
+        _check_named(text, device, mode)
+        return BackendName(text, name, device or None, mode or None, kind="entry point")
+    close = name in _HINTS or (difflib.get_close_matches(name, [*BUILT_IN, *points]) and not importable(head))
+    if colon and not close:
         return BackendName(text, head, attribute=_attribute(text, tail), kind="module")
-    if not colon and text in {point.name for point in metadata.entry_points(group=GROUP)}:
-        return BackendName(text, text, kind="entry point")
     raise UnknownBackend(f"unknown backend {text!r}; {_known(name)}")
 
 
@@ -132,6 +148,8 @@ def load(text: str) -> Any:
     ------
     UnknownBackend, BackendImportError, DeviceUnavailable
         Each with a message of one line.
+    BackendError
+        The name is a command, which is not loaded.
 
     Examples
     --------
@@ -142,127 +160,57 @@ def load(text: str) -> Any:
     if name.kind == "built-in":
         return _load_built_in(name)
     if name.kind == "entry point":
-        point = next(point for point in metadata.entry_points(group=GROUP) if point.name == name.name)
-        try:
-            found = point.load()
-        except (Exception, SystemExit) as error:
-            raise BackendImportError(f"{text} (entry point {point.value}): {last_line(error)}") from error
-    else:
-        module = _import_file(name) if name.kind == "file" else _import_module(name)
-        found = _lookup(module, name)
-    return _instantiate(found, text)
+        return _load_entry_point(name)
+    if name.kind == "command":
+        raise BackendError(f"{text}: a command is run by the harness as a process of its own, not loaded into this one")
+    module = import_file(text, name.name) if name.kind == "file" else import_module(text, name.name)
+    return instantiate(lookup(module, text, name.name, name.attribute or ""), text)
 
 
-@dataclass(frozen=True)
-class Device:
-    """A device of a built-in backend; ``available`` is None where it could not be told, and ``how`` says why."""
-
-    name: str
-    available: bool | None
-    how: str
-
-
-@dataclass(frozen=True)
-class Found:
-    """A backend that can be named: its package's ``version``, or ``why_not``; its devices and modes.
-
-    ``kind`` is ``"built-in"`` or ``"entry point"``; an entry point's ``why_not`` is not known before it is loaded.
-    """
-
-    name: str
-    kind: str
-    version: str | None
-    why_not: str | None
-    devices: tuple[Device, ...] = ()
-    modes: tuple[str, ...] = ()
-
-
-def found(timeout: float = 60.0) -> list[Found]:
-    """List the backends that have a name here: the built-in ones, then the entry points.
-
-    No framework is imported in this process: versions are read from the packages' metadata, and each framework is
-    asked for its devices in a process of its own, all at the same time.
+def expand(texts: Iterable[str]) -> list[str]:
+    """Replace each ``name[:device]@*`` by every mode that the device has and this machine does not lack.
 
     Parameters
     ----------
-    timeout
-        Seconds after which a framework that has not answered is given up.
+    texts
+        Names of backends; those without ``@*`` stay as they are. None comes twice.
+
+    Raises
+    ------
+    UnknownBackend, BackendImportError
+        What stands before ``@*`` is no backend with modes.
 
     Examples
     --------
-    >>> found()[0].name  # doctest: +SKIP
-    'numpy'
+    >>> expand(["numpy@*", "kernels/mine.py:Mine", "numpy@fast"])
+    ['numpy@fast', 'numpy@definition', 'kernels/mine.py:Mine']
     """
-    probes = {name: _start_probe(entry) for name, entry in BUILT_IN.items() if entry.devices and _importable(name)}
-    deadline = time.monotonic() + timeout
-    backends = []
-    for name, entry in BUILT_IN.items():
-        version = _version(entry.packages)
-        why_not: str | None = None
-        devices: tuple[Device, ...] = ()
-        if name in probes:
-            why_not, devices = _finish_probe(probes[name], entry, deadline - time.monotonic())
-        elif entry.devices:
-            why_not = f"the package {name} is not installed: pip install 'convspec[{name}]'"
-        backends.append(Found(name, "built-in", version, why_not, devices, entry.modes))
-    for point in sorted(metadata.entry_points(group=GROUP)):
-        if point.name not in BUILT_IN:
-            backends.append(Found(point.name, "entry point", point.dist.version if point.dist else None, None))
-    return backends
+    names: list[str] = []
+    for text in texts:
+        head, wildcard, rest = text.partition("@*")
+        every = wildcard and (not rest or rest.startswith("%"))  # %NAME is the interpreter that the harness takes
+        names += [f"{head}@{mode}{rest}" for mode in _all_modes(text, head)] if every else [text]
+    return list(dict.fromkeys(names))
 
 
-# What a probe runs. The mark tells its answer from whatever a framework prints.
-_MARK = "convspec-devices:"
-_PROBE = f"import importlib, json, sys; print('\\n{_MARK}' + json.dumps(importlib.import_module(sys.argv[1]).probe()))"
+def compiles(text: str) -> bool:
+    """Tell whether a backend compiles anew for each shape, so that a run had better ask it fewer of them.
+
+    Examples
+    --------
+    >>> compiles("torch@compile"), compiles("torch")
+    (True, False)
+    """
+    name = parse(text)
+    _, modes = _offer(name)
+    return bool(modes) and modes[name.mode or next(iter(modes))].compiles
 
 
-def _start_probe(entry: BuiltIn) -> subprocess.Popen[str]:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, "-c", _PROBE, entry.module]
-    return subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-
-
-def _finish_probe(
-    probe: subprocess.Popen[str], entry: BuiltIn, seconds: float
-) -> tuple[str | None, tuple[Device, ...]]:
-    try:
-        output, errors = probe.communicate(timeout=max(seconds, 0.1))
-    except subprocess.TimeoutExpired:
-        probe.kill()
-        probe.communicate()
-        how = "its package did not import in the time given"
-        return None, tuple(Device(name, None, how) for name in entry.devices)
-    answers = [line.removeprefix(_MARK) for line in output.splitlines() if line.startswith(_MARK)]
-    if probe.returncode == 0 and answers:
-        return None, tuple(Device(name, available, how) for name, available, how in json.loads(answers[-1]))
-    lines = [line for line in errors.splitlines() if line.strip()]
-    return f"it does not import: {lines[-1] if lines else f'exit status {probe.returncode}'}", ()
-
-
-def _version(packages: tuple[str, ...]) -> str | None:
-    for package in packages:
-        try:
-            return metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
-
-
-def last_line(error: BaseException) -> str:
-    """Return the last line of ``error``'s traceback, whatever line breaks its message has, and where it was raised."""
-    if isinstance(error, SyntaxError):
-        where = f" ({Path(error.filename or '?').name}, line {error.lineno})"
-        return f"{type(error).__name__}: {error.msg}{where}"
-    message = " ".join(str(error).split())
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        code = trace.tb_frame.f_code
-        if not code.co_filename.startswith("<frozen") and code.co_filename not in _NOT_THEIRS:
-            place = f" ({Path(code.co_filename).name}, line {trace.tb_lineno})"
-        trace = trace.tb_next
-    return f"{type(error).__name__}{': ' if message else ''}{message}{place}"
+def _command(text: str) -> BackendName:
+    command = text.removeprefix(_COMMAND).strip()
+    if not command:
+        raise UnknownBackend(f"{text}: which command? Write {_COMMAND}PROGRAM ARGUMENTS")
+    return BackendName(text, command, kind="command")
 
 
 def _built_in(text: str, name: str, device: str, mode: str) -> BackendName:
@@ -271,30 +219,68 @@ def _built_in(text: str, name: str, device: str, mode: str) -> BackendName:
         device, mode = "", device  # numpy:definition: there is no device, what follows the colon is the form
     if (":" in text and not device and not mode) or (device and device not in entry.devices):
         noun, choices = ("device", entry.devices) if entry.devices else ("form", entry.modes)
-        raise UnknownBackend(f"{text}: {name} has no {noun} {device!r}; known: {_forms(name, ':', choices)}")
-    if "@" in text and mode not in entry.modes:
-        raise UnknownBackend(f"{text}: {name} has no mode {mode!r}; known: {_forms(name, '@', entry.modes)}")
+        raise UnknownBackend(f"{text}: {name} has no {noun} {device!r}; {_choices(name, ':', device, choices)}")
+    if "@" in text:
+        _check_mode(text, name, device, mode, entry.devices, entry.modes)
     return BackendName(text, name, device or None, mode or None)
 
 
-def _forms(name: str, mark: str, choices: tuple[str, ...]) -> str:
-    return ", ".join(f"{name}{mark}{choice}" for choice in choices)
+def _check_named(text: str, device: str, mode: str) -> None:
+    for mark, noun, given in ((":", "device", device), ("@", "mode", mode)):
+        if mark in text and not given:
+            raise UnknownBackend(f"{text}: which {noun}? Write NAME[:DEVICE][@MODE]")
+
+
+def _check_mode(
+    text: str, name: str, device: str, mode: str, devices: tuple[str, ...], modes: Mapping[str, Mode]
+) -> None:
+    if mode not in modes:
+        raise UnknownBackend(f"{text}: {name} has no mode {mode!r}; {_choices(name, '@', mode, modes)}")
+    needed = modes[mode].devices
+    if needed and (device or devices[0]) not in needed:
+        places = " or ".join(f"{name}:{device}@{mode}" for device in needed)
+        raise UnknownBackend(f"{text}: mode {mode!r} is for another device than {device or devices[0]}; write {places}")
+
+
+def _offer(name: BackendName) -> tuple[tuple[str, ...], Mapping[str, Mode]]:
+    """The devices and the modes that may follow a name."""
+    if name.kind == "built-in":
+        return BUILT_IN[name.name].devices, BUILT_IN[name.name].modes
+    if name.kind != "entry point":
+        return (), {}
+    found = _entry_point(name)
+    modes = {key: Mode(mode) if isinstance(mode, str) else mode for key, mode in getattr(found, "modes", {}).items()}
+    return tuple(getattr(found, "devices", ())), modes
+
+
+def _all_modes(text: str, head: str) -> list[str]:
+    name = parse(head)
+    devices, modes = _offer(name)
+    if not modes:
+        raise UnknownBackend(f"{text}: {name.name} has no modes; name it without @*")
+    device = name.device or (devices[0] if devices else "")
+    fit = [mode for mode in modes if not modes[mode].devices or device in modes[mode].devices]
+    return [mode for mode in fit if not modes[mode].lacks()]
+
+
+def _choices(name: str, mark: str, given: str, choices: Iterable[str]) -> str:
+    # Of devices none is close to another: the nearest word to gpu is cpu.
+    close = difflib.get_close_matches(given.lower(), list(choices), 1) if mark == "@" else []
+    hint = f"did you mean {name + mark + close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(name + mark + choice for choice in choices)}"
 
 
 def _known(name: str) -> str:
-    names = [*BUILT_IN, *sorted({point.name for point in metadata.entry_points(group=GROUP)} - BUILT_IN.keys())]
+    names = [*BUILT_IN, *sorted(entry_points().keys() - BUILT_IN.keys())]
     close = difflib.get_close_matches(name.lower(), names, 1, 0.5)
     closest = _HINTS.get(name.lower()) or (close[0] if close else None)
-    known = f"known: {', '.join(names)}, package.module:NAME, path/to/file.py:NAME"
+    known = f"known: {', '.join(names)}, package.module:NAME, path/to/file.py:NAME, {_COMMAND}PROGRAM"
     return f"did you mean {closest!r}? {known}" if closest else known
 
 
-def _importable(module: str) -> bool:
-    _cwd_on_path()
-    try:
-        return importlib.util.find_spec(module.partition(".")[0]) is not None
-    except (ImportError, ValueError):
-        return False
+def entry_points() -> dict[str, metadata.EntryPoint]:
+    """Return the entry points of the group by name."""
+    return {point.name: point for point in metadata.entry_points(group=GROUP)}
 
 
 def _attribute(text: str, attribute: str) -> str:
@@ -305,83 +291,41 @@ def _attribute(text: str, attribute: str) -> str:
 
 def _load_built_in(name: BackendName) -> Any:
     entry = BUILT_IN[name.name]
-    arguments = {"mode": name.mode or entry.modes[0]}
+    mode = name.mode or next(iter(entry.modes))
+    if lack := entry.modes[mode].lacks():
+        raise DeviceUnavailable(f"{name.text}: {lack}")
+    arguments = {"mode": mode}
     if entry.devices:
         arguments["device"] = name.device or entry.devices[0]
     try:
         return getattr(importlib.import_module(entry.module), entry.cls)(**arguments)
     except BackendError:
         raise
-    except ModuleNotFoundError as error:
-        if error.name == name.name:
-            missing = f"{name.text}: {error}; install it: pip install 'convspec[{name.name}]'"
-            raise BackendImportError(missing) from error
-        raise BackendImportError(f"{name.text}: {last_line(error)}") from error
     except Exception as error:  # a broken wheel, a missing shared library, a driver that is too old
-        raise BackendImportError(f"{name.text}: {last_line(error)}") from error
+        raise BackendImportError(f"{name.text}: {not_installed(error, name.name) or last_line(error)}") from error
 
 
-def _cwd_on_path() -> None:
-    # As `python -m` does, and the installed script does not: a module beside the caller is found.
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-
-
-def _import_module(name: BackendName) -> ModuleType:
-    _cwd_on_path()
+def _entry_point(name: BackendName) -> Any:
+    point = entry_points()[name.name]
     try:
-        return importlib.import_module(name.name)
+        return point.load()
     except (Exception, SystemExit) as error:
-        raise BackendImportError(f"{name.text}: {last_line(error)}") from error
+        raise BackendImportError(f"{name.text} (entry point {point.value}): {last_line(error)}") from error
 
 
-def _import_file(name: BackendName) -> ModuleType:
-    path = Path(name.name).expanduser().resolve()
-    if not path.is_file():
-        raise BackendImportError(f"{name.text}: there is no file {path}")
-    # A name of its own: a file called torch.py must not become the module torch.
-    module_name = f"_convspec_backend_{zlib.crc32(str(path).encode()):08x}_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise BackendImportError(f"{name.text}: {path.name} is not a Python file (its name must end in .py)")
-    module = importlib.util.module_from_spec(spec)
-    added = str(path.parent) not in sys.path
-    if added:
-        sys.path.insert(0, str(path.parent))  # so that files beside it import, as when Python runs it
-    sys.modules[module_name] = module  # dataclasses and pickle look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
-        if added:
-            sys.path.remove(str(path.parent))
-        raise BackendImportError(f"{name.text}: {last_line(error)}") from error
-    return module
-
-
-def _lookup(module: ModuleType, name: BackendName) -> Any:
-    found: Any = module
-    for part in (name.attribute or "").split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            names = [key for key in vars(found) if not key.startswith("_")] if hasattr(found, "__dict__") else []
-            close = difflib.get_close_matches(part, names, 1, 0.5)
-            offers = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(names) or 'no public name'}"
-            raise BackendImportError(f"{name.text}: there is no {part!r} in {name.name}; {offers}") from None
-    return found
-
-
-def _instantiate(found: Any, text: str) -> Any:
-    if isinstance(found, type):
-        try:
-            found = found()
-        except BackendError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise BackendImportError(f"{text}: it could not be created: {last_line(error)}") from error
-    if len(missing_methods(found)) == len(METHODS):
-        kind = type(found).__name__
-        raise BackendImportError(f"{text}: a {kind} with none of a backend's methods ({', '.join(METHODS)})")
-    return found
+def _load_entry_point(name: BackendName) -> Any:
+    found = _entry_point(name)
+    devices, modes = _offer(name)
+    if name.device and name.device not in devices:
+        known = _choices(name.name, ":", name.device, devices) if devices else "it has none to choose"
+        raise UnknownBackend(f"{name.text}: {name.name} has no device {name.device!r}; {known}")
+    if name.mode and not modes:
+        raise UnknownBackend(f"{name.text}: {name.name} has no mode {name.mode!r}; it has none to choose")
+    if name.mode:
+        _check_mode(name.text, name.name, name.device or "", name.mode, devices, modes)
+    chosen = modes.get(name.mode or next(iter(modes), ""))
+    if chosen and (lack := chosen.lacks()):
+        raise DeviceUnavailable(f"{name.text}: {lack}")
+    named = {key: value for key, value in (("device", name.device), ("mode", name.mode)) if value}
+    dist = entry_points()[name.name].dist
+    return instantiate(found, name.text, named, name.name if dist and dist.name == "convspec" else "")

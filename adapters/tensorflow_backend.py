@@ -1,9 +1,10 @@
 """TensorFlow: ``tf.nn`` in eager mode, NHWC, gradients by its own ``GradientTape``.
 
 SAME, VALID and explicit pads are TensorFlow's own; SAME_LOWER, which it has no name for, goes in as explicit pads.
+That is the mode ``eager``; the others, in `tensorflow_modes`, change one decision each.
 Nothing is checked here that TensorFlow could check itself, and a crash of its is left to be one.
 
-It may import `padding` and `backend`; TensorFlow is imported when a `TensorflowBackend` is created.
+It may import `tensorflow_modes` and `backend`; TensorFlow is imported when a `TensorflowBackend` is created.
 """
 
 from __future__ import annotations
@@ -15,10 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from .backend import Array, BackendImportError, Contract, DeviceUnavailable, Padding, Pair, Unsupported
-from .padding import pads_of
+from .tensorflow_modes import MODES
 
 __all__ = ["TensorflowBackend", "devices", "probe"]
 
@@ -34,6 +33,9 @@ _NOT_OFFERED = (
     "not supported in conjunction with `dilation_rate > 1`",  # tf.nn.pool, strides
     "needs to be smaller than the window size",  # tf.nn.max_pool2d: explicit pads are bounded by the window
     "Value for attr 'T' of",  # the types that an operation's documentation lists
+    "only supports NHWC",  # max pooling on the CPU
+    "only supports the NHWC tensor format on the CPU",
+    "only supports equal length strides",  # depthwise_conv2d
 )
 
 # oneDNN's kernels and Eigen's are two implementations with different faults. Which of them runs depends on the CPU
@@ -75,8 +77,8 @@ class TensorflowBackend:
     device
         ``"cpu"`` or ``"gpu"``.
     mode
-        ``"eager"``: with oneDNN's CPU kernels, unless the environment variable ``TF_ENABLE_ONEDNN_OPTS`` says 0;
-        ``"noonednn"``: eager too, with Eigen's.
+        One of `tensorflow_modes.MODES`. All but ``"noonednn"`` have oneDNN's CPU kernels, unless the environment
+        variable ``TF_ENABLE_ONEDNN_OPTS`` says 0.
 
     Raises
     ------
@@ -99,8 +101,11 @@ class TensorflowBackend:
             raise DeviceUnavailable(f"tensorflow:{device}: no {device.upper()} device: {how}")
         self.device = how if device == "gpu" else device
         self._place = f"/{device.upper()}:0"
+        self._mode = MODES[mode].how(tf)
         # TensorFlow documents that float32 may run in TF32 on a GPU unless this switch, its own, is off.
-        self.contract = Contract(tf32=device == "gpu" and tf.config.experimental.tensor_float_32_execution_enabled())
+        with self._mode.running():
+            allowed = tf.config.experimental.tensor_float_32_execution_enabled()
+        self.contract = Contract(tf32=device == "gpu" and allowed)
 
     def conv2d(
         self,
@@ -115,65 +120,55 @@ class TensorflowBackend:
     ) -> Array:
         """Run ``tf.nn.conv2d``, and ``tf.nn.bias_add`` where there is a bias."""
         _check_groups(x, w, groups)
-        with self._answer():
-            y = self._conv2d(self._tensor(x), self._tensor(w), strides, padding, dilations)
-            return _array(y if bias is None else self._tf.nn.bias_add(y, self._tensor(bias)))
+        with self._answer("conv2d"):
+            tensors = [self._mode.tensor(x), self._mode.tensor(w), None if bias is None else self._mode.tensor(bias)]
+            options = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
+            return _array(self._mode.run(self._mode.conv2d, *tensors, **options))
 
     def conv2d_vjp(
         self, x: Array, w: Array, dy: Array, *, strides: Pair, padding: Padding, dilations: Pair, groups: int
     ) -> tuple[Array, Array]:
         """Run ``GradientTape.gradient`` on the very call that `conv2d` makes."""
         _check_groups(x, w, groups)
-        with self._answer():
-            image, filters = self._tensor(x), self._tensor(w)
-            with self._tape(image, filters) as tape:
-                y = self._conv2d(image, filters, strides, padding, dilations)
-            dx, dw = tape.gradient(y, (image, filters), self._tensor(dy))
+        with self._answer("conv2d_vjp"):
+            tensors = self._mode.source(x), self._mode.source(w), self._mode.tensor(dy)
+            options = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
+            dx, dw = self._mode.run(self._conv2d_vjp, *tensors, **options)
             return _array(dx), _array(dw)
 
     def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
         """Run ``tf.nn.max_pool2d``, or ``tf.nn.pool`` where there is a dilation, which the former does not have."""
-        with self._answer():
-            return _array(self._pool(self._tensor(x), ksize, strides, padding, dilations))
+        with self._answer("max_pool"):
+            options = {"ksize": ksize, "strides": strides, "padding": padding, "dilations": dilations}
+            return _array(self._mode.run(self._mode.max_pool, self._mode.tensor(x), **options))
 
     def max_pool_vjp(
         self, x: Array, dy: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
     ) -> Array:
         """Run ``GradientTape.gradient`` on the very call that `max_pool` makes."""
-        with self._answer():
-            image = self._tensor(x)
-            with self._tape(image) as tape:
-                y = self._pool(image, ksize, strides, padding, dilations)
-            return _array(tape.gradient(y, image, self._tensor(dy)))
+        with self._answer("max_pool_vjp"):
+            options = {"ksize": ksize, "strides": strides, "padding": padding, "dilations": dilations}
+            return _array(self._mode.run(self._pool_vjp, self._mode.source(x), self._mode.tensor(dy), **options))
 
     def max_pool_with_argmax(
         self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
     ) -> tuple[Array, Array]:
         """Run ``tf.nn.max_pool_with_argmax``, whose flattening is the specification's."""
-        if dilations != (1, 1):
-            raise Unsupported("tf.nn.max_pool_with_argmax has no dilations")
-        if padding == "SAME_LOWER" or not isinstance(padding, str):
-            raise Unsupported("tf.nn.max_pool_with_argmax takes SAME and VALID only, by its documentation")
-        with self._answer():
-            y, argmax = self._tf.nn.max_pool_with_argmax(self._tensor(x), ksize, strides, padding)
+        with self._answer("max_pool_with_argmax"):
+            options = {"ksize": ksize, "strides": strides, "padding": padding, "dilations": dilations}
+            y, argmax = self._mode.run(self._mode.max_pool_with_argmax, self._mode.tensor(x), **options)
             return _array(y), _array(argmax)
 
-    def _conv2d(self, x: Tensor, w: Tensor, strides: Pair, padding: Padding, dilations: Pair) -> Tensor:
-        own = _own_padding(x.shape[1:3], w.shape[:2], strides, padding, dilations)
-        return self._tf.nn.conv2d(x, w, strides=strides, padding=own, dilations=dilations)
+    def _conv2d_vjp(self, x: Tensor, w: Tensor, dy: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+        with self._tape(x, w) as tape:
+            y = self._mode.conv2d(x, w, None, **options)
+        dx, dw = tape.gradient(y, (x, w), dy)
+        return dx, dw
 
-    def _pool(self, x: Tensor, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Tensor:
-        if dilations != (1, 1):
-            if padding == "SAME_LOWER" or not isinstance(padding, str):
-                # It does take a list, and pads with zeros then; but its documentation offers the two names only.
-                raise Unsupported("tf.nn.pool, the one with dilations, takes SAME and VALID only, by its documentation")
-            return self._tf.nn.pool(x, ksize, "MAX", strides=strides, padding=padding, dilations=dilations)
-        own = _own_padding(x.shape[1:3], ksize, strides, padding, dilations)
-        return self._tf.nn.max_pool2d(x, ksize, strides, own)
-
-    def _tensor(self, array: Array) -> Tensor:
-        # A copy in C order: TensorFlow may otherwise share the memory of what the caller owns.
-        return self._tf.constant(np.array(array, order="C", copy=True))
+    def _pool_vjp(self, x: Tensor, dy: Tensor, **options: Any) -> Tensor:
+        with self._tape(x) as tape:
+            y = self._mode.max_pool(x, **options)
+        return tape.gradient(y, x, dy)
 
     @contextmanager
     def _tape(self, *sources: Tensor) -> Iterator[Any]:
@@ -185,9 +180,11 @@ class TensorflowBackend:
             yield tape
 
     @contextmanager
-    def _answer(self) -> Iterator[None]:
+    def _answer(self, operation: str) -> Iterator[None]:
+        if operation in self._mode.refuses:
+            raise Unsupported(self._mode.refuses[operation])
         try:
-            with self._tf.device(self._place):
+            with self._tf.device(self._place), self._mode.running():
                 yield
         except (ValueError, self._tf.errors.OpError) as error:
             if any(words in str(error) for words in _NOT_OFFERED):
@@ -205,15 +202,6 @@ def _sentence(message: str) -> str:
 def _array(tensor: Tensor) -> Array:
     array: Array = tensor.numpy()
     return array
-
-
-def _own_padding(
-    size: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, padding: Padding, dilations: Pair
-) -> str | list[list[int]]:
-    if isinstance(padding, str) and padding != "SAME_LOWER":
-        return padding
-    pads = pads_of(tuple(size), tuple(kernel), strides, padding, dilations)
-    return [[0, 0], list(pads[0]), list(pads[1]), [0, 0]]
 
 
 def _check_groups(x: Array, w: Array, groups: int) -> None:

@@ -1,11 +1,13 @@
 """PyTorch: ``torch.nn.functional`` in its default layout (NCHW, contiguous), gradients by its own autograd.
 
+That is the mode ``eager``; the others, in `torch_modes`, change one decision each.
+
 Where torch has a padding of its own (``"valid"``, ``"same"`` at stride 1, the same number on both sides) its own is
 what runs. Uneven pads (SAME at a larger stride, SAME_LOWER, explicit ones) are split: torch gets what is the same on
 both sides, the rest is put in before, as zeros for convolution and as the identity of the maximum for pooling.
 Nothing is checked here that torch could check itself.
 
-It may import `padding` and `backend`; torch is imported when a `TorchBackend` is created.
+It may import `padding`, `torch_modes` and `backend`; torch is imported when a `TorchBackend` is created.
 """
 
 from __future__ import annotations
@@ -19,13 +21,21 @@ import numpy as np
 
 from .backend import Array, Contract, DeviceUnavailable, Padding, Pair, Unsupported
 from .padding import pads_of
+from .torch_modes import MODES
 
 __all__ = ["TorchBackend", "devices", "probe"]
 
 Tensor = Any  # torch is not there to be asked for its types
+_NO_PADS: tuple[Pair, Pair] = ((0, 0), (0, 0))
 
 # What torch says of itself as not offered, in its own words. Any other exception of torch's is passed on as it is.
-_NOT_OFFERED = ("not implemented for", "doesn't support float64", "does not support bfloat16")
+_NOT_OFFERED = (
+    "not implemented for",
+    "doesn't support float64",
+    "does not support bfloat16",
+    "padding='same' is not supported for strided convolutions",
+    "does not have a deterministic implementation",
+)
 
 
 def devices(torch: Any) -> list[tuple[str, bool, str]]:
@@ -62,21 +72,20 @@ class TorchBackend:
     device
         ``"cpu"``, ``"cuda"`` or ``"mps"``.
     mode
-        ``"eager"``; no other yet.
+        One of `torch_modes.MODES`; ``"eager"`` is what a caller of ``torch.nn.functional`` gets.
 
     Raises
     ------
     ImportError
         torch is not installed, or does not load.
     DeviceUnavailable
-        The device is not there.
+        The device is not there, or what the mode needs.
     """
 
     name = "torch"
 
     def __init__(self, device: str = "cpu", mode: str = "eager") -> None:
         self._torch = torch = importlib.import_module("torch")
-        self._functional = torch.nn.functional
         self._device = device
         self.mode = mode
         self.version = torch.__version__
@@ -84,8 +93,12 @@ class TorchBackend:
         if not available:
             raise DeviceUnavailable(f"torch:{device}: no {device.upper()} device: {how}")
         self.device = how if device == "cuda" else device
-        # torch documents that cuDNN convolutions may use TF32 unless this switch, its own, is off.
-        self.contract = Contract(tf32=device == "cuda" and torch.backends.cudnn.allow_tf32)
+        self._mode = MODES[mode].how(torch)
+        # torch documents that cuDNN convolutions may use TF32 unless this switch, its own, is off; without cuDNN they
+        # are matrix products, which have a switch of their own.
+        with self._mode.running():
+            kernels = torch.backends.cudnn if torch.backends.cudnn.enabled else torch.backends.cuda.matmul
+            self.contract = Contract(tf32=device == "cuda" and kernels.allow_tf32)
 
     def conv2d(
         self,
@@ -152,15 +165,15 @@ class TorchBackend:
         self, x: Tensor, w: Tensor, bias: Tensor | None, strides: Pair, padding: Padding, **rest: Any
     ) -> Tensor:
         own: str | Pair
-        if padding in ("SAME", "VALID") and (padding == "VALID" or strides == (1, 1)):
+        first = _NO_PADS
+        if padding == "VALID" or (padding == "SAME" and (strides == (1, 1) or self._mode.native_same)):
             own = str(padding).lower()
         elif isinstance(padding, str) and padding not in ("SAME", "SAME_LOWER"):
             own = padding  # unknown here: torch is to say so
         else:
             pads = pads_of(tuple(x.shape[2:]), tuple(w.shape[2:]), strides, padding, rest["dilation"])
             own, first = _split(pads)
-            x = self._pad(x, first, 0)
-        return self._functional.conv2d(x, w, bias, stride=strides, padding=own, **rest)
+        return self._mode.conv2d(x, w, bias, first, stride=strides, padding=own, **rest)
 
     def _pool(self, x: Tensor, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Tensor:
         return self._pool_and_index(x, ksize, strides, padding, dilations)[0]
@@ -169,34 +182,25 @@ class TorchBackend:
         self, x: Tensor, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair, *, indices: bool = False
     ) -> tuple[Tensor, Tensor | None, tuple[Pair, Pair]]:
         own: Any = padding  # max_pool2d has no names for paddings: of one that is unknown here torch is to say so
-        first: tuple[Pair, Pair] = ((0, 0), (0, 0))
+        first = _NO_PADS
+        if padding == "SAME" and self._mode.native_same:
+            raise Unsupported("torch.nn.functional.max_pool2d takes no padding='same', by its documentation")
         if not isinstance(padding, str) or padding in ("SAME", "SAME_LOWER", "VALID"):
             own, first = _split(pads_of(tuple(x.shape[2:]), ksize, strides, padding, dilations), ksize)
-            x = self._pad(x, first, self._lowest(x))
-        answer = self._functional.max_pool2d(
-            x, ksize, stride=strides, padding=own, dilation=dilations, return_indices=indices
-        )
+        options = {"kernel_size": ksize, "stride": strides, "padding": own, "dilation": dilations}
+        answer = self._mode.max_pool2d(x, first, return_indices=indices, **options)
         return (*answer, first) if indices else (answer, None, first)
-
-    def _pad(self, x: Tensor, pads: tuple[Pair, Pair], value: float) -> Tensor:
-        (top, bottom), (left, right) = pads
-        if top == bottom == left == right == 0:
-            return x
-        return self._functional.pad(x, (left, right, top, bottom), value=value)
-
-    def _lowest(self, x: Tensor) -> float:
-        return -float("inf") if x.is_floating_point() else self._torch.iinfo(x.dtype).min
 
     def _leaf(self, x: Tensor) -> Tensor:
         if not x.is_floating_point():
             raise Unsupported(f"torch's autograd is for floating point types; {x.dtype} can require no gradient")
-        return x.requires_grad_()
+        return self._mode.leaf(x)
 
     def _nchw(self, x: Array) -> Tensor:
-        return self._tensor(np.transpose(x, (0, 3, 1, 2)))
+        return self._mode.layout(self._tensor(np.transpose(x, (0, 3, 1, 2))))
 
     def _oihw(self, w: Array) -> Tensor:
-        return self._tensor(np.transpose(w, (3, 2, 0, 1)))
+        return self._mode.layout(self._tensor(np.transpose(w, (3, 2, 0, 1))))
 
     def _tensor(self, array: Array) -> Tensor:
         # A copy in C order: torch takes no negative strides and must never write to what the caller owns.
@@ -220,7 +224,8 @@ class TorchBackend:
     @contextmanager
     def _answer(self) -> Iterator[None]:
         try:
-            yield
+            with self._mode.running():
+                yield
         except (NotImplementedError, RuntimeError, TypeError) as error:
             if any(words in str(error) for words in _NOT_OFFERED):
                 raise Unsupported(f"torch says: {' '.join(str(error).split())}") from error

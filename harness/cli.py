@@ -54,7 +54,8 @@ def check(
     """Judge BACKENDs against every clause of the specification.
 
     \b
-    A BACKEND is  torch   torch:cuda   tensorflow:cpu   numpy:definition     a built-in, name[:device][@mode]
+    A BACKEND is  torch   torch:cuda   tensorflow@xla   numpy:definition     a built-in, name[:device][@mode]
+                  "torch@*"   "torch:cuda@*"                                every mode of a device; mind the quotes
                   package.module:NAME   path/to/file.py:NAME                an object or class with the four methods
                   "command:node path/to/worker.mjs"                         a program that speaks the worker protocol
                   torch%old torch%new                                       each in a Python that --python names
@@ -86,15 +87,22 @@ def list_backends() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from convspec.adapters import registry
+    from convspec.adapters.devices import found
 
     console = Console(emoji=False)
     with console.status("asking each framework for its devices ..."):
-        entries = registry.found()
+        entries = found()
     table = Table("backend", "version", "devices", title="What `convspec check` can judge here", title_justify="left")
+    modes = Table("mode", "what it is", title="Modes, the first of each the default", title_justify="left")
     for entry in entries:
         table.add_row(*_listed(entry))
+        modes.add_section()
+        for mode, row in entry.modes.items():
+            only = f" ({' and '.join(row.devices)} only)" if row.devices else ""
+            modes.add_row(f"{entry.name}@{mode}", f"{row.what}{only}")
     console.print(table)
+    console.print(modes)
+    console.print("A device and a mode together: name:device@mode. Every mode of a device: 'name:device@*', in quotes.")
     console.print("Anything else: package.module:NAME or path/to/file.py:NAME, with the four methods of a backend.")
 
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import pytest
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from convspec.adapters import registry
 from convspec.adapters.backend import BackendError
 
 from .collector import Collector
@@ -48,6 +49,7 @@ def run(asked: Run, console: Console | None = None) -> int:
     console = console or make_console()
     errors = Console(stderr=True, emoji=False)
     try:
+        asked = replace(asked, backends=tuple(registry.expand(asked.backends)))
         _preflight(asked)
     except BackendError as error:
         errors.print(f"convspec: {error}", style="red", highlight=False, markup=False, soft_wrap=True)

@@ -8,12 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from convspec.adapters import BackendError, BackendImportError, DeviceUnavailable, UnknownBackend, registry
+from convspec.adapters import BackendError, BackendImportError, DeviceUnavailable, UnknownBackend, devices, registry
+from convspec.adapters.modes import Mode
 
 SOURCE = """
 from __future__ import annotations
 import dataclasses
 import {sibling}
+from convspec.adapters.modes import Mode
+
+ONLY_TWO = Mode("fused", devices=("two",), compiles=True)
 
 @dataclasses.dataclass
 class Mine:
@@ -32,6 +36,14 @@ class Nested:
 class Needs:
     def __init__(self, device):
         pass
+
+class Chip(Mine):
+    devices = ("one", "two")
+    modes = {{"plain": "one at a time", "graph": "all at once", "fused": ONLY_TWO}}
+
+    def __init__(self, device="one", mode="plain"):
+        super().__init__("chip")
+        self.device, self.mode = device, mode
 
 class Absent:
     def __init__(self):
@@ -77,7 +89,7 @@ def refusal(text, kind=BackendError):
         ("torch", "torch", None, None),
         ("torch:mps", "torch", "mps", None),
         ("torch@eager", "torch", None, "eager"),
-        ("tensorflow:gpu@noonednn", "tensorflow", "gpu", "noonednn"),
+        ("tensorflow:gpu@xla", "tensorflow", "gpu", "xla"),
         ("numpy", "numpy", None, None),
         ("numpy:definition", "numpy", None, "definition"),
         ("numpy@fast", "numpy", None, "fast"),
@@ -90,7 +102,8 @@ def test_built_in_names(text, name, device, mode):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("torsh", "did you mean 'torch'? known: numpy, torch, tensorflow, package.module:NAME, path/to/file.py:NAME"),
+        ("torsh", "did you mean 'torch'? known: numpy, torch, tensorflow, "),
+        ("torsh", ", package.module:NAME, path/to/file.py:NAME, command:PROGRAM"),
         ("TensorFlow", "did you mean 'tensorflow'?"),
         ("tf", "did you mean 'tensorflow'?"),
         ("tf:gpu", "did you mean 'tensorflow'?"),
@@ -99,7 +112,11 @@ def test_built_in_names(text, name, device, mode):
         ("", "unknown backend ''; known: numpy"),
         ("torch:gpu", "torch has no device 'gpu'; known: torch:cpu, torch:cuda, torch:mps"),
         ("torch:", "torch has no device ''; known: torch:cpu"),
-        ("torch@compile", "torch has no mode 'compile'; known: torch@eager"),
+        ("torch@compiled", "torch has no mode 'compiled'; did you mean 'torch@compile'? known: torch@eager, "),
+        ("torch@tf32", "mode 'tf32' is for another device than cpu; write torch:cuda@tf32"),
+        ("torch:cuda@nomkldnn", "mode 'nomkldnn' is for another device than cuda; write torch:cpu@nomkldnn"),
+        ("tensorflow:cpu@notf32", "mode 'notf32' is for another device than cpu; write tensorflow:gpu@notf32"),
+        ("command:", "which command? Write command:PROGRAM ARGUMENTS"),
         ("torch:cpu@", "torch has no mode ''; known: torch@eager"),
         ("tensorflow:cuda", "tensorflow has no device 'cuda'; known: tensorflow:cpu, tensorflow:gpu"),
         ("numpy:exact", "numpy has no form 'exact'; known: numpy:fast, numpy:definition"),
@@ -127,6 +144,76 @@ def test_a_package_that_is_broken_says_its_own_last_line(monkeypatch):
     monkeypatch.setattr("convspec.adapters.torch_backend.importlib", SimpleNamespace(import_module=broken))
     message = refusal("torch:cpu", BackendImportError)
     assert message.startswith("torch:cpu: OSError: libexample.so.1: cannot open shared object file")
+
+
+# ---- modes
+
+
+@pytest.fixture
+def no_compiler(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+
+
+def test_every_mode_of_a_device_and_of_no_other():
+    cpu = registry.expand(["torch@*"])
+    assert cpu == [f"torch@{text.partition('@')[2]}" for text in registry.expand(["torch:cpu@*"])]
+    assert {"torch@eager", "torch@nomkldnn", "torch@modules"} <= set(cpu)
+    assert "torch@tf32" not in cpu
+    cuda = registry.expand(["torch:cuda@*"])
+    assert {"torch:cuda@eager", "torch:cuda@tf32"} <= set(cuda)
+    assert "torch:cuda@nomkldnn" not in cuda
+    for text in [*cpu, *cuda]:
+        assert registry.parse(text).text == text
+
+
+def test_a_wildcard_leaves_other_names_alone_and_no_name_comes_twice():
+    texts = ["numpy@definition", "x.py:Y", "command:sh -c 'echo @*'", "numpy@*%old", "numpy@*"]
+    assert registry.expand(texts) == [*texts[:3], "numpy@fast%old", "numpy@definition%old", "numpy@fast"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("torsh@*", "did you mean 'torch'?"),
+        ("torch:gpu@*", "torch has no device 'gpu'"),
+        ("x.py:Y@*", "x.py:Y@*: x.py has no modes; name it without @*"),
+    ],
+)
+def test_a_wildcard_of_nothing(text, expected):
+    with pytest.raises(UnknownBackend) as error:
+        registry.expand([text])
+    assert expected in str(error.value)
+
+
+def test_what_the_machine_lacks_is_no_mode_of_it_and_is_refused_in_one_line(no_compiler):
+    assert "torch@compile" not in registry.expand(["torch@*"])
+    message = refusal("torch@compile", DeviceUnavailable)
+    assert message.startswith("torch@compile: torch.compile needs a C++ compiler, and ")
+    assert message.endswith(" is not on PATH; install one or set CXX")
+
+
+def test_a_compiler_by_another_name_will_do(no_compiler, monkeypatch):
+    monkeypatch.setenv("CXX", sys.executable)
+    assert "torch@compile" in registry.expand(["torch@*"])
+
+
+def test_which_modes_compile():
+    compiling = {text for text in registry.expand(["torch@*", "tensorflow@*", "numpy@*"]) if registry.compiles(text)}
+    assert {"torch@compile", "tensorflow@xla"} <= compiling
+    assert not {"torch@eager", "tensorflow@eager", "numpy@fast"} & compiling
+    assert not registry.compiles("mine.py:Mine")
+
+
+# ---- commands
+
+
+def test_a_command_is_for_the_harness_to_run():
+    name = registry.parse("command:node path/worker.mjs --fast=a:b@c")
+    assert (name.kind, name.name) == ("command", "node path/worker.mjs --fast=a:b@c")
+    assert refusal(name.text).endswith(
+        "a command is run by the harness as a process of its own, not loaded into this one"
+    )
 
 
 # ---- files
@@ -236,13 +323,13 @@ def test_a_module_that_has_no_such_name():
 
 @pytest.fixture
 def entry_points(mine, monkeypatch):
-    """Two entry points, one of them broken, as a distribution would declare them."""
+    """Entry points, one of them broken, as a distribution would declare them."""
     name = f"backend_module_{mine.parent.name.replace('-', '_')}"
     mine.rename(mine.with_name(f"{name}.py"))
     monkeypatch.syspath_prepend(mine.parent)
     points = metadata.EntryPoints(
         metadata.EntryPoint(label, f"{name}:{attribute}", registry.GROUP)
-        for label, attribute in [("my-chip", "Mine"), ("my-broken-chip", "Missing")]
+        for label, attribute in [("my-chip", "Mine"), ("my-broken-chip", "Missing"), ("modal", "Chip")]
     )
     monkeypatch.setattr(metadata, "entry_points", lambda group: points if group == registry.GROUP else ())
 
@@ -259,24 +346,72 @@ def test_an_entry_point_that_does_not_load(entry_points):
     assert "Missing" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "device", "mode"),
+    [
+        ("modal", "one", "plain"),
+        ("modal:two", "two", "plain"),
+        ("modal@graph", "one", "graph"),
+        ("modal:two@fused", "two", "fused"),
+    ],
+)
+def test_an_entry_point_with_devices_and_modes(entry_points, text, device, mode):
+    backend = registry.load(text)
+    assert (backend.device, backend.mode) == (device, mode)
+    assert registry.compiles(text) == (mode == "fused")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("modal:three", "modal has no device 'three'; known: modal:one, modal:two"),
+        ("modal@grph", "modal has no mode 'grph'; did you mean 'modal@graph'? known: modal@plain, modal@graph"),
+        ("modal@fused", "mode 'fused' is for another device than one; write modal:two@fused"),
+        ("modal@", "which mode? Write NAME[:DEVICE][@MODE]"),
+        ("modal:", "which device? Write NAME[:DEVICE][@MODE]"),
+        ("my-chip@graph", "my-chip has no mode 'graph'; it has none to choose"),
+        ("my-chip:one", "my-chip has no device 'one'; it has none to choose"),
+        ("model:one", "did you mean 'modal'?"),
+    ],
+)
+def test_what_may_not_follow_an_entry_point(entry_points, text, expected):
+    assert expected in refusal(text, UnknownBackend)
+
+
+def test_all_modes_of_an_entry_point(entry_points):
+    assert registry.expand(["modal@*"]) == ["modal@plain", "modal@graph"]
+    assert registry.expand(["modal:two@*"]) == ["modal:two@plain", "modal:two@graph", "modal:two@fused"]
+    with pytest.raises(BackendImportError, match="my-broken-chip"):
+        registry.expand(["my-broken-chip@*"])
+
+
 def test_entry_points_are_among_the_known(entry_points):
-    assert "did you mean 'my-chip'? known: numpy, torch, tensorflow, my-broken-chip, my-chip," in refusal("my-chp")
+    assert "did you mean 'my-chip'? known: numpy, torch, tensorflow, modal, my-broken-chip, my-chip," in refusal(
+        "my-chp"
+    )
 
 
 def test_entry_points_are_found(entry_points, monkeypatch):
-    monkeypatch.setattr(registry, "_importable", lambda name: False)  # no framework is probed here
-    kinds = {backend.name: backend.kind for backend in registry.found()}
-    assert kinds == dict.fromkeys(registry.BUILT_IN, "built-in") | dict.fromkeys(
-        ["my-chip", "my-broken-chip"], "entry point"
-    )
+    monkeypatch.setattr(devices, "importable", lambda name: False)  # no framework is probed here
+    found = {backend.name: backend for backend in devices.found()}
+    kinds = dict.fromkeys(registry.BUILT_IN, "built-in")
+    kinds |= dict.fromkeys(["modal", "my-chip", "my-broken-chip"], "entry point")
+    assert {name: backend.kind for name, backend in found.items()} == kinds
+    assert {mode: row.what for mode, row in found["modal"].modes.items()} == {
+        "plain": "one at a time",
+        "graph": "all at once",
+        "fused": "fused",
+    }
+    assert [(device.name, device.available) for device in found["modal"].devices] == [("one", None), ("two", None)]
+    assert "Missing" in found["my-broken-chip"].why_not
 
 
 # ---- what is found
 
 
 def test_a_missing_framework_is_listed_with_what_to_install(monkeypatch):
-    monkeypatch.setattr(registry, "_importable", lambda name: False)
-    torch = next(backend for backend in registry.found() if backend.name == "torch")
+    monkeypatch.setattr(devices, "importable", lambda name: False)
+    torch = next(backend for backend in devices.found() if backend.name == "torch")
     assert torch.why_not == "the package torch is not installed: pip install 'convspec[torch]'"
     assert torch.devices == ()
 
@@ -287,17 +422,17 @@ def probed(tmp_path, monkeypatch):
 
     def probe(code, timeout=60.0):
         (tmp_path / "backend_module_probe.py").write_text(f"import sys, time\ndef probe():\n    {code}\n")
-        entry = registry.BuiltIn("backend_module_probe", "", ("cpu", "npu"), ("eager",), ("numpy",))
+        entry = registry.BuiltIn("backend_module_probe", "", ("cpu", "npu"), {"eager": Mode("as it is")}, ("numpy",))
         monkeypatch.setattr(registry, "BUILT_IN", {"json": entry})
         monkeypatch.syspath_prepend(tmp_path)
-        return registry.found(timeout)[0]
+        return devices.found(timeout)[0]
 
     return probe
 
 
 def test_devices_are_found_whatever_the_framework_prints(probed):
     backend = probed("print('hello', end=''); return [('cpu', True, 'it is there'), ('npu', False, 'no driver')]")
-    assert backend.devices == (registry.Device("cpu", True, "it is there"), registry.Device("npu", False, "no driver"))
+    assert backend.devices == (devices.Device("cpu", True, "it is there"), devices.Device("npu", False, "no driver"))
     assert backend.why_not is None
     assert backend.version == metadata.version("numpy")
 
