@@ -153,36 +153,48 @@ class Check:
         budget = replace(full, examples=max(3, round(full.examples * share)))
         start = self.seed + self._asked
         seen = self._put(evaluate, shadows)
-        judged = self._judged(evaluate)
+        judged, replay = self._judged(evaluate)
         self._take(explore(strategy, judged, budget=budget, start=start, size=_size, seen=seen), asked)
+        replay()
 
     def _list(
         self, cases: Iterable[Any], evaluate: Evaluate, asked: Question | None = None, *, shadows: bool = True
     ) -> None:
-        seen, judged, found = self._put(evaluate, shadows), self._judged(evaluate), Exploration()
+        seen, found = self._put(evaluate, shadows), Exploration()
+        judged, replay = self._judged(evaluate)
         for case in cases:
             found.outcomes[case] = judged(case)
             seen(case, found.outcomes[case])
         found.drawn = tuple(found.outcomes.values())
         found.note(_size)
         self._take(found, asked)
+        replay()
 
-    def _judged(self, evaluate: Evaluate) -> Callable[[Any], Outcome]:
-        """The backend's outcome, with what is declared marked as such; witnesses are asked beside the first case."""
+    def _judged(self, evaluate: Evaluate) -> tuple[Callable[[Any], Outcome], Callable[[], None]]:
+        """The backend's outcome, with what is declared marked as such; and what asks the witnesses, once all is judged.
+
+        A witness is asked where one of the cases was like it: what is asked of those can be asked of it. Last, because
+        a relation may compare it with the cases before.
+        """
+        met: set[Deviation] = set()
         declared = self.judge.deviations
         waiting = [e for e in declared.to_replay(self.cell.clause, self.dtype) if self.cell.witnesses.get(e.id) != HELD]
 
         def judged(case: Any) -> Outcome:
-            for entry in [e for e in waiting if _alike(e.witness, case)]:
-                waiting.remove(entry)
-                self._replay(entry, evaluate)
             outcome = evaluate(self.judge, case)
             if not declared.entries:
                 return outcome
+            met.update(e for e in waiting if _alike(e.witness, case))
+            if outcome.not_asked and declared.forbids(case):
+                self.cell.reason = "every case is one that a known deviation says would end the process"
             finding = outcome.finding and declared.mark(outcome.finding)
             return replace(outcome, finding=finding, also=tuple(declared.mark(one) for one in outcome.also))
 
-        return judged
+        def replay() -> None:
+            for entry in (e for e in waiting if e in met):
+                self._replay(entry, evaluate)
+
+        return judged, replay
 
     def _replay(self, entry: Deviation, evaluate: Evaluate) -> None:
         """Ask the witness of a known deviation; what it shows belongs to the cell."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def main() -> None:
     "-k", "expression", metavar="EXPR", help="Only clauses whose name matches, as in pytest: 'same and not pool'."
 )
 @click.option("-n", "processes", type=click.IntRange(1), help="Processes to use.  [default: one a core]")
+@click.option("--deviations", multiple=True, type=click.Path(dir_okay=False), metavar="FILE",
+              help="More known deviations, beside those that convspec ships; may be repeated.")  # fmt: skip
+@click.option("--no-deviations", is_flag=True, help="Judge as if no deviation were known.")
 def check(
     backends: tuple[str, ...],
     level: str,
@@ -50,6 +54,8 @@ def check(
     fuzz: bool,
     expression: str | None,
     processes: int | None,
+    deviations: tuple[str, ...],
+    no_deviations: bool,
 ) -> None:
     """Judge BACKENDs against every clause of the specification.
 
@@ -63,7 +69,8 @@ def check(
     Example:  convspec check torch tensorflow --level quick -k same
     \b
     Exit status:  0  no MUST clause is broken
-                  1  one is: it failed, or the backend crashed or hung
+                  1  one is (it failed, or the backend crashed or hung), beyond what is declared; or a declared
+                     deviation is stale
                   2  it could not run: an unknown backend, a missing device, a broken import
     """  # noqa: D301 -- click's mark for lines to be left as they are
     from .run import Run, run
@@ -74,7 +81,7 @@ def check(
         raise click.UsageError(f"--json {json_file}: there is no folder {Path(json_file).resolve().parent}")
     chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
     asked = Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes, pythons)
-    sys.exit(run(asked))
+    sys.exit(run(replace(asked, deviations=deviations, no_deviations=no_deviations)))
 
 
 @main.command(name="list")

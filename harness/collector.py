@@ -19,6 +19,7 @@ class Collector:
         self.config = config
         self.cells: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.backends: dict[str, dict[str, Any]] = {}
+        self.deviations: dict[str, dict[str, dict[str, Any]]] = {}
         self.fatal: str | None = None
         self.planned: list[str] = []
         self.done: set[str] = set()
@@ -59,7 +60,10 @@ class Collector:
         if cell is None:
             return
         self.done.add(report.nodeid)
-        self.backends.setdefault(cell["backend"], report.convspec_backend)
+        said = dict(report.convspec_backend)
+        entries = {entry["id"]: entry for entry in said.pop("deviations", ())}
+        self.deviations.setdefault(cell["backend"], {}).update(entries)
+        self.backends.setdefault(cell["backend"], said)
         key = (cell["clause"], cell["dtype"], cell["backend"])
         before = self.cells.get(key)
         self.cells[key] = cell if before is None or before["state"] == "not run" else merged(before, cell)
@@ -78,6 +82,7 @@ class Collector:
             seed=option("convspec_seed"),
             order=option("backend"),
             readings=readings.known(),
+            deviations=self.deviations,
         )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
@@ -89,6 +94,8 @@ class Collector:
             write(self.results(), path)
         if self.fatal:
             session.exitstatus = 2
+        elif session.exitstatus == pytest.ExitCode.OK and self.cells and _stale(self.results()):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table under pytest's own output."""
@@ -98,6 +105,12 @@ class Collector:
             terminalreporter.section("convspec")
             for line in summary_lines(self.results()):
                 terminalreporter.write_line(line)
+
+
+def _stale(results: dict[str, Any]) -> bool:
+    from .report.results import stale
+
+    return bool(stale(results))
 
 
 def _not_run(slug: str, level: str, dtype: str, backend_name: str) -> dict[str, Any]:
@@ -121,13 +134,15 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     both["reason"] = one["reason"] or other["reason"]
     both["reach"] = one["reach"] | other["reach"]
     both["precision"] = one["precision"] | other["precision"]
+    held = {name: said for part in (one, other) for name, said in part["witnesses"].items() if said == "reproduced"}
+    both["witnesses"] = one["witnesses"] | other["witnesses"] | held
     return both
 
 
 def attributed(cells: dict[tuple[str, str, str], dict[str, Any]]) -> list[dict[str, Any]]:
     """Give each finding to the clause that it breaks, wherever it was seen; one witness for a cause is enough."""
     from .explore import cause
-    from .verdict import Finding
+    from .verdict import Finding, State, worst
 
     out = {key: dict(cell, findings=[]) for key, cell in cells.items()}
     seen = set()
@@ -141,6 +156,7 @@ def attributed(cells: dict[tuple[str, str, str], dict[str, Any]]) -> list[dict[s
                 continue
             seen.add(mark)
             out[target]["findings"].append(finding)
-            if out[target]["state"] in ("pass", "not run", "unsupported"):
-                out[target]["state"] = "crash" if finding["kind"] in ("crash", "hang") else "fail"
+            state = "crash" if finding["kind"] in ("crash", "hang") else "fail"
+            state = "deviation" if finding["deviation"] else state
+            out[target]["state"] = worst([State(out[target]["state"]), State(state)]).value
     return list(out.values())

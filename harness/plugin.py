@@ -15,6 +15,7 @@ import pytest
 
 if TYPE_CHECKING:
     from .check import Check
+    from .deviations import Deviation
     from .diagnosis import Diagnosis
     from .judge import Judge
     from .power import Power
@@ -24,6 +25,7 @@ _CHECKS = pytest.StashKey["Check"]()
 _JUDGES = pytest.StashKey[dict[str, "Judge"]]()
 _POWERS = pytest.StashKey[dict[str, "Power"]]()
 _DIAGNOSES = pytest.StashKey[dict[str, "Diagnosis"]]()
+_KNOWN = pytest.StashKey[list["Deviation"]]()
 
 #: OpenMP's threads sleep while they wait, instead of spinning: on a busy machine that is a hundredfold. The second:
 #: threads that frameworks start, held to one by their own environment variables.
@@ -56,6 +58,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="[NAME=]PATH",
         help="Python to run backends in: every one, the one called NAME, or those written BACKEND%%NAME",
     )
+    group.addoption(
+        "--convspec-deviations",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="more known deviations (TOML), beside those that convspec ships",
+    )
+    group.addoption("--convspec-no-deviations", action="store_true", help="judge as if no deviation were known")
     group.addoption("--convspec-json", default=None, metavar="FILE", help="write the results to FILE")
     group.addoption("--convspec-chunks", type=int, default=0, help="processes per backend, with xdist")
 
@@ -66,6 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_JUDGES] = {}
     config.stash[_POWERS] = {}
     config.stash[_DIAGNOSES] = {}
+    config.stash[_KNOWN] = _known(config)
     if not hasattr(config, "workerinput"):
         from .collector import Collector
 
@@ -110,7 +121,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def backend(request: pytest.FixtureRequest) -> Generator[Judge]:
     """The judge of the backend that this test is parametrized with, in a process of its own."""
     judge = _judge(request.config, request.param)
-    _ = judge.backend.hello  # starts it: a backend that cannot be had is an error of the set-up
+    _declare(request.config, judge)
     yield judge
     judge.backend.close()
 
@@ -127,8 +138,30 @@ def single_threaded(request: pytest.FixtureRequest, backend: Judge) -> Generator
     if request.config.getoption("level") == "quick":
         pytest.skip("not run at level quick: it needs a second process of the backend")
     judge = _judge(request.config, backend.backend.text, alone=True)
+    _declare(request.config, judge)
     yield judge
     judge.backend.close()
+
+
+def _known(config: pytest.Config) -> list[Deviation]:
+    """Every known deviation, those that ship and those given; a malformed file ends the run before it begins."""
+    if not config.getoption("backend"):
+        return []
+    from .deviations import DeviationError, known
+
+    ours = not config.getoption("convspec_no_deviations")
+    try:
+        return known(config.getoption("convspec_deviations"), ours=ours)
+    except DeviationError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _declare(config: pytest.Config, judge: Judge) -> None:
+    """Tell the judge which deviations concern the backend; it is started for that, or cannot be had."""
+    from .deviations import Declared
+
+    name = judge.backend.text.partition("%")[0]
+    judge.deviations = Declared.of(config.stash[_KNOWN], name, judge.backend.hello)
 
 
 def _judge(config: pytest.Config, name: str, *, alone: bool = False) -> Judge:
@@ -199,9 +232,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
     cell.conclude()
     if cell.findings:
         text = "\n\n".join(describe(finding) for finding in cell.findings)
-        musts = [f for f in cell.findings if _level(f.clause) == "MUST"]
+        musts = [f for f in cell.findings if _level(f.clause) == "MUST" and not f.deviation]
         if not musts:
-            pytest.xfail(f"{cell.level}, so it decides nothing: {text}")
+            known = "a known deviation" if cell.state == "deviation" else f"{cell.level}, so it decides nothing"
+            pytest.xfail(f"{known}: {text}")
         pytest.fail(text, pytrace=False)
     if cell.state == "unsupported":
         pytest.skip(f"unsupported: {cell.reason}")
@@ -226,7 +260,8 @@ def pytest_runtest_makereport(
         if report.failed and not made.cell.findings:
             made.cell.reason = "the check itself broke: " + str(report.longrepr).strip().splitlines()[-1]
         report.convspec_cell = made.cell.to_dict()  # type: ignore[attr-defined]
-        report.convspec_backend = _plain(made.judge.backend.hello)  # type: ignore[attr-defined]
+        said = made.judge.backend.hello | {"deviations": made.judge.deviations.to_list()}
+        report.convspec_backend = _plain(said)  # type: ignore[attr-defined]
     elif call.excinfo is not None and _is_backend_error(call.excinfo.value):
         report.convspec_fatal = str(call.excinfo.value)  # type: ignore[attr-defined]
     elif report.when == "setup" and report.skipped and isinstance(report.longrepr, tuple):

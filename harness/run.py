@@ -23,6 +23,8 @@ from convspec.adapters.backend import BackendError
 
 from .collector import Collector
 from .interpreters import Interpreters
+from .deviations import DeviationError
+from .deviations import known as known_deviations
 from .report import results as results_file
 from .report import terminal
 
@@ -41,6 +43,8 @@ class Run:
     fuzz: bool = False
     expression: str | None = None
     processes: int | None = None
+    deviations: tuple[str, ...] = ()
+    no_deviations: bool = False
     pythons: tuple[str, ...] = ()
 
 
@@ -51,7 +55,8 @@ def run(asked: Run, console: Console | None = None) -> int:
     try:
         asked = replace(asked, backends=tuple(registry.expand(asked.backends)))
         _preflight(asked)
-    except BackendError as error:
+        known_deviations(asked.deviations, ours=not asked.no_deviations)
+    except (BackendError, DeviationError) as error:
         errors.print(f"convspec: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return COULD_NOT_RUN
     if asked.fuzz:
@@ -79,7 +84,7 @@ def run(asked: Run, console: Console | None = None) -> int:
             f"convspec: {len(live.broken_checks)} checks broke by themselves; this is a fault of convspec", style="red"
         )
         return COULD_NOT_RUN
-    return BROKEN if results_file.broken_musts(found) else PASSED
+    return BROKEN if results_file.broken_musts(found) or results_file.stale(found) else PASSED
 
 
 def _preflight(asked: Run) -> None:
@@ -130,16 +135,18 @@ def _pytest(asked: Run, live: Live) -> tuple[Collector | None, int]:
     processes = asked.processes or min(8, max(cores, 1))
     chunks = max(1, processes // len(asked.backends))
     args = ["--pyargs", CONFORMANCE, "-c", os.devnull, "--rootdir", str(Path.cwd()), "--noconftest"]
-    args += ["--import-mode=importlib", "-p", "no:terminal", "-p", "no:cacheprovider", "-p", "no:convspec"]
-    args += ["-p", "convspec.harness.plugin"]
+    args += ["--import-mode=importlib", "--assert=plain", "-p", "no:terminal", "-p", "no:cacheprovider"]
+    args += ["-p", "no:convspec", "-p", "convspec.harness.plugin"]
     args += [f"--backend={name}" for name in asked.backends]
     args += [f"--convspec-python={python}" for python in asked.pythons]
     args += ["--level", asked.level, f"--convspec-chunks={chunks}"]
     args += [f"--convspec-seed={asked.seed}"] if asked.seed is not None else []
     args += ["--convspec-json", asked.json_file] if asked.json_file else []
+    args += [f"--convspec-deviations={file}" for file in asked.deviations]
+    args += ["--convspec-no-deviations"] if asked.no_deviations else []
     args += ["-k", asked.expression] if asked.expression else []
     if processes > 1:
-        args += ["-p", "xdist.plugin", "-n", str(min(processes, chunks * len(asked.backends))), "--dist", "loadgroup"]
+        args += ["-p", "xdist.plugin", "-n", str(min(processes, chunks * len(asked.backends))), "--dist", "loadscope"]
     with _environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=""), _terminable():
         status = pytest.main(args, plugins=[live])
     return live.collector, int(status)

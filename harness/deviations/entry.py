@@ -25,9 +25,13 @@ KINDS = ("bug", "unspecified", "by design", "unsupported")
 FATAL = ("crash", "hang")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Deviation:
-    """One entry of a deviations file. `place` is where it stands, file and lines, and `shows` the kinds of finding."""
+    """One entry of a deviations file.
+
+    `shows` lists kinds of finding, `also` further clauses that the same cause breaks; `place` and `lines` say where it
+    stands.
+    """
 
     id: str
     backend: str
@@ -39,6 +43,7 @@ class Deviation:
     reason: str
     witness: Case | Invalid
     url: str = ""
+    also: tuple[str, ...] = ()
     modes: tuple[str, ...] = ("*",)
     devices: tuple[str, ...] = ("*",)
     flaky: bool = False
@@ -61,7 +66,7 @@ class Deviation:
 
     def explains(self, finding: Finding) -> bool:
         """Whether it is about this finding: its clause, its kind, its call."""
-        if finding.clause != self.clause or finding.kind not in self.shows or finding.case is None:
+        if finding.clause not in (self.clause, *self.also) or finding.kind not in self.shows or finding.case is None:
             return False
         return self.covers(asked(finding.case))
 
@@ -69,9 +74,10 @@ class Deviation:
         """Whether its witness is asked in the cells of this dtype; "all" has those of every dtype."""
         return dtype in ("all", case_of(self.witness).dtype)
 
-    def describe(self) -> str:
-        """One line for people."""
-        return f"{self.id} ({self.kind}): {self.reason}{f' {self.url}' if self.url else ''}"
+    def to_dict(self) -> dict[str, Any]:
+        """What a results file says of it."""
+        where = {"place": self.place, "lines": list(self.lines), "dtype": case_of(self.witness).dtype}
+        return {"id": self.id, "clause": self.clause, "kind": self.kind, "reason": self.reason, "url": self.url} | where
 
 
 def covers(where: Predicate, case: Case | Invalid) -> bool:
@@ -125,6 +131,10 @@ class Declared:
         version = str((hello.get("versions") or {}).get(backend, ""))
         about = (backend, version, device or "cpu", mode or "eager")
         return cls(tuple(entry for entry in entries if entry.concerns(*about)))
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """What a results file says of them, and of two that were about the same call."""
+        return [entry.to_dict() | {"overlaps": sorted(self.overlaps)} for entry in self.entries]
 
     def to_replay(self, clause: str, dtype: str) -> list[Deviation]:
         """Those whose witness is to be asked in a cell."""

@@ -24,7 +24,7 @@ from .entry import KINDS, Deviation, asked, case_of, covers
 from .predicate import Predicate, PredicateError
 
 REQUIRED = ("id", "backend", "versions", "clause", "where", "shows", "kind", "reason", "witness")
-OPTIONAL = ("url", "modes", "devices", "flaky")
+OPTIONAL = ("url", "also", "modes", "devices", "flaky")
 _HEADER = re.compile(r"^\s*\[\[\s*deviation\s*\]\]")
 
 
@@ -58,6 +58,8 @@ def shipped() -> list[Deviation]:
     True
     """
     folder = files("convspec.adapters") / "deviations"
+    if not folder.is_dir():
+        return []
     return list(_shipped(tuple(sorted(str(file) for file in folder.iterdir() if file.name.endswith(".toml")))))
 
 
@@ -93,6 +95,19 @@ def read(path: str | Path, *, name: str | None = None) -> list[Deviation]:
     entries = [
         _entry(_Entry(name, lines, first, last, table)) for first, last, table in zip(starts, ends, tables, strict=True)
     ]
+    alone(entries)
+    return entries
+
+
+def known(paths: Iterable[str | Path] = (), *, ours: bool = True) -> list[Deviation]:
+    """The entries that ship (unless not `ours`) and those of further files, checked against each other.
+
+    Raises
+    ------
+    DeviationError
+        As `read` and `alone` do.
+    """
+    entries = [*(shipped() if ours else ()), *(entry for path in paths for entry in read(path))]
     alone(entries)
     return entries
 
@@ -136,10 +151,12 @@ def _entry(of: _Entry) -> Deviation:
     for key in ("id", "backend", "versions", "clause", "where", "kind", "reason"):
         if not isinstance(data[key], str):
             raise of.wrong(f"{key} is {data[key]!r}; it must be text", key)
-    try:
-        clause(data["clause"])
-    except UnknownClause as error:
-        raise of.wrong(str(error), "clause") from None
+    for key in ("clause", "also"):
+        for slug in _names(of, key) if key in data else ():
+            try:
+                clause(slug)
+            except UnknownClause as error:
+                raise of.wrong(str(error), key) from None
     if data["kind"] not in KINDS:
         raise of.wrong(f"kind is {data['kind']!r}; it must be one of {', '.join(KINDS)}", "kind")
     if not data["reason"].strip():
@@ -163,7 +180,7 @@ def _built(of: _Entry, shows: tuple[str, ...]) -> Deviation:
     witness = _witness(of)
     if not covers(where, witness):
         raise of.wrong(f"the witness is not one of the calls where {data['where']!r}", "witness")
-    optional = {key: _names(of, key) for key in ("modes", "devices") if key in data}
+    optional = {key: _names(of, key) for key in ("also", "modes", "devices") if key in data}
     return Deviation(
         data["id"],
         data["backend"],

@@ -29,6 +29,7 @@ def document(
     seed: int,
     order: Iterable[str] = (),
     readings: Iterable[str] = (),
+    deviations: dict[str, dict[str, dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """The document of one run; backends in the order they were named, cells in that of the specification."""
     import convspec  # noqa: PLC0415 - only its version
@@ -51,6 +52,7 @@ def document(
         "backends": backends,
         "summary": {name: counts(listed, name) for name in dict.fromkeys(c["backend"] for c in listed)},
         "power": {name: power(listed, name, readings) for name in dict.fromkeys(c["backend"] for c in listed)},
+        "deviations": {name: known(listed, name, entries) for name, entries in (deviations or {}).items()},
         "cells": listed,
     }
 
@@ -79,6 +81,41 @@ def power(cells: Iterable[dict[str, Any]], backend: str, readings: Iterable[str]
         "cases": sum(c["cases"] for c in mine),
         "vacuous": sum(c["vacuous"] for c in mine),
     }
+
+
+def known(
+    cells: Iterable[dict[str, Any]], backend: str, entries: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Each deviation that concerns a backend, with what became of its witness and the dtypes that it was seen in.
+
+    `state` is *reproduced*; *stale*: the witness passes; *not shown this time*, for a flaky one; *not asked*: no case
+    of its clause is like its witness; or *not run*: the cell of its witness was left out.
+    """
+    mine = [c for c in cells if c["backend"] == backend]
+    out = {}
+    for name, entry in sorted(entries.items()):
+        said = [c["witnesses"][name] for c in mine if name in c["witnesses"]]
+        own = [c for c in mine if c["clause"] == entry["clause"] and c["dtype"] in (entry["dtype"], "all")]
+        ran = any(c["cases"] or c["skipped"] for c in own)
+        state = "reproduced" if "reproduced" in said else said[0] if said else "not asked" if ran else "not run"
+        seen = [c["dtype"] for c in mine if any(f["deviation"] == name for f in c["findings"])]
+        out[name] = entry | {"state": state, "dtypes": list(dict.fromkeys(seen))}
+    return out
+
+
+def stale(results: dict[str, Any]) -> list[str]:
+    """What is wrong with deviations, a line each: a witness that passes or is not asked, two entries of one call."""
+    lines = []
+    for backend, entries in results["deviations"].items():
+        for name, entry in entries.items():
+            first, last = entry["lines"]
+            place = f"{entry['place']}: deviation {name!r} of {backend}"
+            if entry["state"] == "stale":
+                lines.append(f"{place} is stale: its witness passes now; delete lines {first} to {last}")
+            if entry["state"] == "not asked":
+                lines.append(f"{place}: its witness was not asked; no case of {entry['clause']} is like it")
+            lines += [f"{overlap} (deviations of {backend})" for overlap in entry["overlaps"]]
+    return list(dict.fromkeys(lines))
 
 
 def broken_musts(results: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from rich.text import Text
 from convspec.harness.verdict import SEVERITY, Finding, State
 from convspec.spec import clauses
 
-from .results import broken_musts
+from .results import broken_musts, stale
 from .text import describe
 
 SIGNS = {
@@ -45,6 +45,8 @@ def render(results: dict[str, Any], console: Console) -> None:
     console.print(LEGEND, style="dim")
     for part in failures(results, min(console.width, 120) - 4):
         console.print(part)
+    for line in deviation_lines(results):
+        console.print(line)
     console.print(summary(results))
 
 
@@ -107,6 +109,8 @@ def failures(results: dict[str, Any], width: int = 110) -> Iterator[Group]:
         for cell in (c for c in results["cells"] if c["backend"] == backend):
             for data in cell["findings"]:
                 finding = Finding(**data)
+                if finding.deviation:
+                    continue
                 key = (finding.clause, finding.kind)
                 if cell not in by_cause[key]:
                     by_cause[key].append(cell)
@@ -125,6 +129,20 @@ def _failure(backend: str, finding: Finding, cells: Cells, width: int) -> Group:
     dtypes = " ".join(dict.fromkeys(c["dtype"] for c in cells))
     body = Text(f"{rest}\n  seen in:  {dtypes}")
     return Group(Text(), head, Padding(body, (0, 0, 0, 2)))
+
+
+def deviation_lines(results: dict[str, Any]) -> Iterator[Text]:
+    """The known deviations that were seen, one line each, and what is wrong with any."""
+    for backend, entries in results["deviations"].items():
+        seen = {name: entry for name, entry in entries.items() if entry["dtypes"]}
+        if seen:
+            yield Text(f"\nKnown deviations of {backend}, each with a witness that still shows it:", style="bold")
+        for name, entry in seen.items():
+            dtypes = " ".join(SHORT.get(dtype, dtype) for dtype in entry["dtypes"])
+            line = Text("  ≠ ", style="yellow").append(f"{entry['clause']} {dtypes}", style="bold")
+            yield line.append(f"  {name} ({entry['kind']}): {entry['reason']} {entry['url']}".rstrip(), style="default")
+    for said in stale(results):
+        yield Text(f"✗ {said}", style="bold red")
 
 
 def summary(results: dict[str, Any]) -> Group:
@@ -148,6 +166,8 @@ def summary(results: dict[str, Any]) -> Group:
         lines.extend(precision_lines(mine))
         lines.extend(power_lines(results["power"][name]))
     broken = broken_musts(results)
+    if wrong := stale(results):
+        lines.append(Text(f"{len(wrong)} deviations no longer hold.", style="bold red"))
     if broken:
         slugs = dict.fromkeys(c["clause"] for c in broken)
         lines.append(Text(f"{len(slugs)} MUST clauses are broken, in {len(broken)} cells.", style="bold red"))
