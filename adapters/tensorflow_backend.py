@@ -36,6 +36,7 @@ _NOT_OFFERED = (
     "only supports NHWC",  # max pooling on the CPU
     "only supports the NHWC tensor format on the CPU",
     "only supports equal length strides",  # depthwise_conv2d
+    "XLA does not support",  # "... pooling ops with explicit padding"
 )
 
 # oneDNN's kernels and Eigen's are two implementations with different faults. Which of them runs depends on the CPU
@@ -193,8 +194,9 @@ class TensorflowBackend:
 
 
 def _sentence(message: str) -> str:
-    # Without the node that its C++ side puts before it, and the operation that it puts after it.
+    # Without the node that its C++ side puts before it, and the operation or the node that it puts after it.
     text = " ".join(message.split())
+    text = text.partition(" [[{{node")[0] or text
     text = text.partition("}} ")[2] if text.startswith("{{") else text
     return text.partition(" [Op:")[0].partition(" ; NodeDef:")[0]
 
