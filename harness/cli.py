@@ -16,7 +16,23 @@ import click
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-@click.group(context_settings=CONTEXT)
+class Lazy(click.Group):
+    """The commands of this file, and those that live with what they are about."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in order."""
+        return [*super().list_commands(ctx), "deviations"]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One command; what it needs is imported then."""
+        if cmd_name == "deviations":
+            from .deviations.commands import deviations
+
+            return deviations
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=Lazy, context_settings=CONTEXT)
 @click.version_option(package_name="convspec")
 def main() -> None:
     """The executable specification of 2-D convolution and max pooling.
@@ -25,6 +41,7 @@ def main() -> None:
     convspec check torch tensorflow      judge two frameworks, clause by clause
     convspec check path/to/mine.py:NAME  judge a backend of your own: four methods
     convspec spec same-odd-pixel-last    read the clause that a verdict names
+    convspec deviations                  what is known of released frameworks
     """  # noqa: D301 -- click's mark for lines to be left as they are
 
 
@@ -80,8 +97,8 @@ def check(
     if json_file and not Path(json_file).resolve().parent.is_dir():
         raise click.UsageError(f"--json {json_file}: there is no folder {Path(json_file).resolve().parent}")
     chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
-    asked = Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes, pythons)
-    sys.exit(run(replace(asked, deviations=deviations, no_deviations=no_deviations)))
+    asked = Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes)
+    sys.exit(run(replace(asked, deviations=deviations, no_deviations=no_deviations, pythons=pythons)))
 
 
 @main.command(name="list")
