@@ -120,13 +120,13 @@ class Interpreters:
         """
         places = {label: self.of(label) for label in labels}
         used = {python for _, python in places.values()}
-        for name, python in self.named.items():
-            if python not in used:
-                raise BackendError(f"--python {name}={python}: no backend here is {name}; write BACKEND%{name} for one")
+        for word, named in self.named.items():
+            if named not in used:
+                raise BackendError(f"--python {word}={named}: no backend here is {word}; write BACKEND%{word} for one")
         if self.default is not None and self.default not in used:
             raise BackendError(f"--python {self.default}: every backend here has another; leave it out")
-        for python in used - {None}:
-            probe(str(python))
+        for other in used - {None}:
+            probe(str(other))
         for label, (text, python) in places.items():
             name = registry.parse(text) if python is None else None
             # A built-in on its default device is not started twice here: it is found out when it starts.
