@@ -125,8 +125,11 @@ class Declared:
 
     @classmethod
     def of(cls, entries: Iterable[Deviation], name: str, hello: dict[str, Any]) -> Declared:
-        """Those that speak of what a worker says it is. `name` is the backend as it was named, name[:device][@mode]."""
-        base, _, mode = name.partition("@")
+        """Those that speak of what a worker says it is. `name` is the backend as it was named, name[:device][@mode].
+
+        The interpreter that it runs in, ``%NAME`` at the end, says nothing about the backend: its version does.
+        """
+        base, _, mode = name.partition("%")[0].partition("@")
         backend, _, device = base.partition(":")
         version = str((hello.get("versions") or {}).get(backend, ""))
         about = (backend, version, device or "cpu", mode or "eager")

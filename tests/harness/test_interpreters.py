@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from convspec.adapters.backend import BackendError
+from convspec.harness.deviations.entry import Declared
+from convspec.harness.deviations.files import known
 from convspec.harness.interpreters import Interpreters
 
 MINE = """
@@ -151,3 +153,12 @@ def test_a_relative_path_and_a_name_on_path_are_found(numpy_alone, tmp_path, lab
         with Interpreters.parse([python]).remote(label) as backend:
             assert backend.hello["name"] == label
             assert backend.text == label
+
+
+def test_known_deviations_are_those_of_the_version_in_whichever_interpreter():
+    entries = known()
+    versions = {"torch": "2.13.0", "tensorflow": "2.21.0"}
+    here, there = (Declared.of(entries, name, {"versions": versions}).entries for name in ("torch", "torch:cpu%old"))
+    assert here == there
+    assert 0 < len(here) < len(entries)
+    assert not Declared.of(entries, "torch%old", {"versions": {"torch": "0.1"}}).entries
