@@ -58,7 +58,7 @@ class Deviation:
     def concerns(self, backend: str, version: str, device: str, mode: str) -> bool:
         """Whether it speaks of this backend, in this version, on this device and in this mode."""
         meant = backend == self.backend and among(mode, self.modes) and among(device, self.devices)
-        return meant and _within(version, self.versions)
+        return meant and within(version, self.versions)
 
     def covers(self, case: Case | Invalid) -> bool:
         """Whether a call is one of those it is about."""
@@ -108,7 +108,12 @@ def among(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatchcase(name, p) for p in wanted) and not any(fnmatchcase(name, p) for p in unwanted)
 
 
-def _within(version: str, versions: SpecifierSet) -> bool:
+def within(version: str, versions: SpecifierSet) -> bool:
+    """Whether a version is one of those meant; what follows a plus sign, as in 2.13.0+cpu, does not matter.
+
+    >>> within("2.13.0+cpu", SpecifierSet(">=2.4"))
+    True
+    """
     try:
         return Version(version.partition("+")[0]) in SpecifierSet(str(versions), prereleases=True)
     except InvalidVersion:  # a development build with a name of its own: only an entry for all versions speaks of it
@@ -131,9 +136,15 @@ class Declared:
         """
         base, _, mode = name.partition("%")[0].partition("@")
         backend, _, device = base.partition(":")
-        version = str((hello.get("versions") or {}).get(backend, ""))
-        about = (backend, version, device or "cpu", mode or "eager")
-        return cls(tuple(entry for entry in entries if entry.concerns(*about)))
+        versions = hello.get("versions") or {}
+        own = str(hello.get("name") or backend).partition(":")[0]  # path/to/file.py:NAME is called as it calls itself
+        found = {
+            entry.id: entry
+            for word in dict.fromkeys((backend, own))
+            for entry in entries
+            if entry.concerns(word, str(versions.get(word, "")), device or "cpu", mode or "eager")
+        }
+        return cls(tuple(found.values()))
 
     def to_list(self) -> list[dict[str, Any]]:
         """What a results file says of them, and of two that were about the same call."""

@@ -20,7 +20,7 @@ from convspec.harness.cases.invalid import CHANGES
 from convspec.harness.verdict import FINDING_KINDS
 from convspec.spec import UnknownClause, clause
 
-from .entry import KINDS, Deviation, asked, case_of, covers
+from .entry import KINDS, Deviation, asked, case_of, covers, within
 from .predicate import Predicate, PredicateError
 
 REQUIRED = ("id", "backend", "versions", "clause", "where", "shows", "kind", "reason", "witness")
@@ -90,10 +90,14 @@ def read(path: str | Path, *, name: str | None = None) -> list[Deviation]:
     if data or not isinstance(tables, list):
         raise DeviationError(f"{name}:1: unknown table {next(iter(data), 'deviation')!r}; entries are [[deviation]]")
     lines = text.splitlines()
+    # As many headers as tables: TOML has no other way to write an array of tables, but for inline ones.
     starts = [number for number, line in enumerate(lines, 1) if _HEADER.match(line)]
-    ends = [number - 1 for number in starts[1:]] + [len(lines)]
+    ends = [*(number - 1 for number in starts[1:]), len(lines)][: len(starts)]
+    if len(starts) != len(tables):
+        raise DeviationError(f"{name}:1: write each entry as a table of its own, under [[deviation]]")
     entries = [
-        _entry(_Entry(name, lines, first, last, table)) for first, last, table in zip(starts, ends, tables, strict=True)
+        _entry(_Entry(name, lines, first, last, table))
+        for first, last, table in zip(starts, ends, tables, strict=False)
     ]
     alone(entries)
     return entries
@@ -134,10 +138,13 @@ def alone(entries: Iterable[Deviation]) -> None:
 
 
 def _meet(one: Deviation, other: Deviation) -> bool:
-    """Whether two entries can both concern one run; of version ranges only plain inequality can be told."""
+    """Whether two entries can both concern one run; ranges of versions are tried at their own ends."""
     modes = bool(set(one.modes) & set(other.modes)) or "*" in (*one.modes, *other.modes)
     devices = bool(set(one.devices) & set(other.devices)) or "*" in (*one.devices, *other.devices)
-    return modes and devices and one.versions == other.versions
+    ends = [spec.version.removesuffix(".*") for spec in (*one.versions, *other.versions)]
+    tried = [end + more for end in ends or ["1"] for more in ("", ".1")]
+    both = any(within(version, one.versions) and within(version, other.versions) for version in tried)
+    return modes and devices and both
 
 
 def _entry(of: _Entry) -> Deviation:

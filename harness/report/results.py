@@ -18,7 +18,7 @@ from convspec.harness.verdict import State
 from convspec.spec import clauses
 
 FORMAT = "convspec-results"
-VERSION = 1
+VERSION = 2
 
 
 def document(
