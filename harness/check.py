@@ -268,5 +268,5 @@ def _size(case: Any) -> Any:
 def _alike(witness: Case | Invalid, case: Any) -> bool:
     """Whether what is asked of this case can be asked of the witness: the same operation, valid or not."""
     if isinstance(witness, Invalid) or isinstance(case, Invalid):
-        return witness == case  # every invalid call of a clause is asked anyway
+        return bool(witness == case)  # every invalid call of a clause is asked anyway
     return isinstance(case, Case) and (witness.op, witness.bias, witness.dtype) == (case.op, case.bias, case.dtype)

@@ -25,7 +25,7 @@ _CHECKS = pytest.StashKey["Check"]()
 _JUDGES = pytest.StashKey[dict[str, "Judge"]]()
 _POWERS = pytest.StashKey[dict[str, "Power"]]()
 _DIAGNOSES = pytest.StashKey[dict[str, "Diagnosis"]]()
-_KNOWN = pytest.StashKey[list["Deviation"]]()
+_KNOWN = pytest.StashKey["list[Deviation]"]()
 
 #: OpenMP's threads sleep while they wait, instead of spinning: on a busy machine that is a hundredfold. The second:
 #: threads that frameworks start, held to one by their own environment variables.
