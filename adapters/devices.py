@@ -23,6 +23,9 @@ from .modes import Mode
 __all__ = ["Device", "Found", "found"]
 
 
+_NOT_INSTALLED = "the package {name} is not installed: pip install 'convspec[{name}]'"
+
+
 @dataclass(frozen=True)
 class Device:
     """A device of a backend; ``available`` is None where it could not be told, and ``how`` says why."""
@@ -64,29 +67,36 @@ def found(timeout: float = 60.0) -> list[Found]:
     asked = {name for name, entry in registry.BUILT_IN.items() if entry.devices and importable(name)}
     # All at the same time: a framework takes seconds to import.
     probes = {name: _start(registry.BUILT_IN[name].module) for name in asked}
-    probes |= {point.name: _start(point.module, point.attr) for point in points}
+    probes |= {point.name: _start(point.module, point.attr) for point in points if not _missing(point)}
     deadline = time.monotonic() + timeout
     answers = {name: _finish(probe, deadline - time.monotonic()) for name, probe in probes.items()}
-    return [_built_in(name, answers.get(name)) for name in registry.BUILT_IN] + [
-        _entry_point(point, answers[point.name]) for point in points
-    ]
+    built_in = [_built_in(name, answers.get(name)) for name in registry.BUILT_IN]
+    return built_in + [_entry_point(point, answers.get(point.name, {"why_not": _missing(point)})) for point in points]
 
 
 def _built_in(name: str, answer: dict[str, Any] | None) -> Found:
     entry = registry.BUILT_IN[name]
     version = _version(entry.packages)
     if answer is None:
-        missing = f"the package {name} is not installed: pip install 'convspec[{name}]'" if entry.devices else None
+        missing = _NOT_INSTALLED.format(name=name) if entry.devices else None
         return Found(name, "built-in", version, missing, (), entry.modes)
     return Found(name, "built-in", version, answer.get("why_not"), _devices(answer, entry.devices), entry.modes)
 
 
 def _entry_point(point: metadata.EntryPoint, answer: dict[str, Any]) -> Found:
-    ours = point.dist is not None and point.dist.name == "convspec"  # its version is then not convspec's
-    version = _version((point.name,)) if ours or point.dist is None else point.dist.version
+    # The version of what it is called after where it is one of convspec's own, which are called so.
+    version = _version((point.name,)) if _ours(point) or point.dist is None else point.dist.version
     modes = {name: Mode(what) for name, what in answer.get("modes", {}).items()}
     devices = _devices(answer, tuple(answer.get("names", ())))
     return Found(point.name, "entry point", version, answer.get("why_not"), devices, modes)
+
+
+def _ours(point: metadata.EntryPoint) -> bool:
+    return point.dist is not None and point.dist.name == "convspec"
+
+
+def _missing(point: metadata.EntryPoint) -> str:
+    return _NOT_INSTALLED.format(name=point.name) if _ours(point) and not importable(point.name) else ""
 
 
 def _devices(answer: dict[str, Any], names: tuple[str, ...]) -> tuple[Device, ...]:

@@ -28,6 +28,7 @@ Tensor = Any  # TensorFlow is not there to be asked for its types
 _NOT_OFFERED = (
     "do not yet support dilation rates larger than 1",  # conv2d gradients on the CPU
     "Gradients for grouped convolutions are not supported on CPU",
+    "filter_size does not have enough elements",  # the filter gradient's words for it; in a graph either may be first
     "grouped convolutions for now",  # "... conv implementation does not support grouped convolutions for now"
     "is not implemented for `dilation_rate` > 1",  # tf.nn.pool, SAME
     "not supported in conjunction with `dilation_rate > 1`",  # tf.nn.pool, strides
@@ -195,6 +196,11 @@ class TensorflowBackend:
 
 def _sentence(message: str) -> str:
     # Without the node that its C++ side puts before it, and the operation or the node that it puts after it.
+    if message.startswith("Graph execution error"):  # then come the lines of Python that made the node, and its words
+        lines = message.splitlines()
+        message = " ".join(
+            lines[max((n for n, line in enumerate(lines) if line.startswith("  File ")), default=-1) + 1 :]
+        )
     text = " ".join(message.split())
     text = text.partition(" [[{{node")[0] or text
     text = text.partition("}} ")[2] if text.startswith("{{") else text

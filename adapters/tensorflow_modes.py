@@ -213,7 +213,8 @@ class Keras(Eager):
         """Make the layer and call it."""
         if dilations != (1, 1):
             raise Unsupported("keras.layers.MaxPooling2D has no dilations")
-        return self._layers.MaxPooling2D(ksize, strides, self._name(padding), dtype=x.dtype.name)(x)
+        dtype = x.dtype.name if x.dtype.is_floating else None  # it casts no integers, and takes "int8" for quantization
+        return self._layers.MaxPooling2D(ksize, strides, self._name(padding), dtype=dtype)(x)
 
     def _name(self, padding: Padding) -> str:
         if not isinstance(padding, str) or padding == "SAME_LOWER":

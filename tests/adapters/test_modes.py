@@ -1,6 +1,7 @@
 """The modes of the adapters: each agrees with the reference, and each is really in force while it runs."""
 
 import os
+import re
 import sys
 from types import SimpleNamespace
 
@@ -76,7 +77,7 @@ def answers(frameworks, backend, keywords, groups=1, name="float32"):
     return refused
 
 
-# Not numpy-input in float64: tf.nn.max_pool2d makes a float32 of that, which is for the suite to find.
+# Not numpy-input in other types: tf.nn.max_pool2d makes float32 of their arrays, which is for the suite to find.
 PLAINEST = [(text, name) for text in QUICK for name in ("float32", "float64")]
 PLAINEST.remove(("tensorflow@numpy-input", "float64"))
 
@@ -322,6 +323,25 @@ def test_nchw_is_brought_back(frameworks, load, monkeypatch):
     monkeypatch.setattr(tf.nn, "conv2d", nchw)
     case = frameworks.Convolution("float32", UNEVEN)
     frameworks.same(load("tensorflow@nchw").conv2d(case.x, case.w, bias=case.bias, **case.keywords), case.y)
+
+
+@pytest.mark.parametrize("name", ["int8", "uint8", "int64"])
+@pytest.mark.parametrize("text", [text for text in QUICK if not re.search("nchw|depthwise|numpy-input", text)])
+def test_integers_are_pooled(frameworks, load, text, name):
+    x = np.array([-128, -127, -128, -128, 5, -128], "int8").astype(name).reshape(1, 2, 3, 1)
+    keywords = {"ksize": (2, 2), **ONES}
+    frameworks.same(load(text).max_pool(x, **keywords), registry.load("numpy").max_pool(x, **keywords))
+
+
+def test_what_a_graph_does_not_offer_is_one_sentence(frameworks, load):
+    case = frameworks.Convolution("float64", ONES, groups=2)
+    with pytest.raises(Unsupported) as refusal:
+        load("tensorflow@function").conv2d_vjp(case.x, case.w, case.dy, **case.keywords)
+    # Two nodes refuse, one for each gradient, and either may be the first.
+    assert re.match(
+        "TensorFlow says: (Gradients for grouped convolutions are|filter_size does not have)", str(refusal.value)
+    )
+    assert "node" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("groups", [1, 4])

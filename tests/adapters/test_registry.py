@@ -1,9 +1,11 @@
 """From names to backends: each way in, and each way of not having one in a single line."""
 
 import json
+import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -196,6 +198,17 @@ def test_what_the_machine_lacks_is_no_mode_of_it_and_is_refused_in_one_line(no_c
 def test_a_compiler_by_another_name_will_do(no_compiler, monkeypatch):
     monkeypatch.setenv("CXX", sys.executable)
     assert "torch@compile" in registry.expand(["torch@*"])
+
+
+@pytest.mark.parametrize("name", ["torch", "tensorflow"])
+def test_the_readme_lists_the_modes(name):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    row = next(line for line in readme.splitlines() if line.startswith(f"| `{name}` | `eager`"))
+    every, _, only = row.removeprefix(f"| `{name}` |").partition("; on ")
+    device, *rest = re.findall("`([^`]+)`", only)
+    modes = registry.BUILT_IN[name].modes
+    assert re.findall("`([^`]+)`", every) == [mode for mode in modes if modes[mode].devices in ((), ("cpu",))]
+    assert rest == [mode for mode in modes if modes[mode].devices == (device,)]
 
 
 def test_which_modes_compile():
@@ -409,6 +422,14 @@ def test_entry_points_are_found(entry_points, monkeypatch):
 # ---- what is found
 
 
+def test_an_entry_point_of_our_own_whose_framework_is_missing_is_listed_so(monkeypatch):
+    monkeypatch.setattr(devices, "importable", lambda name: False)
+    for backend in devices.found():
+        if backend.kind == "entry point" and backend.name in ("jax", "onnxruntime"):
+            expected = f"the package {backend.name} is not installed: pip install 'convspec[{backend.name}]'"
+            assert backend.why_not == expected
+
+
 def test_a_missing_framework_is_listed_with_what_to_install(monkeypatch):
     monkeypatch.setattr(devices, "importable", lambda name: False)
     torch = next(backend for backend in devices.found() if backend.name == "torch")
@@ -424,6 +445,7 @@ def probed(tmp_path, monkeypatch):
         (tmp_path / "backend_module_probe.py").write_text(f"import sys, time\ndef probe():\n    {code}\n")
         entry = registry.BuiltIn("backend_module_probe", "", ("cpu", "npu"), {"eager": Mode("as it is")}, ("numpy",))
         monkeypatch.setattr(registry, "BUILT_IN", {"json": entry})
+        monkeypatch.setattr(metadata, "entry_points", lambda group: ())
         monkeypatch.syspath_prepend(tmp_path)
         return devices.found(timeout)[0]
 
