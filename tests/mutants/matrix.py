@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 PYTHONPATH=tests:tests/harness python tests/mutants/matrix.py
 
-writes two files, some ten minutes of work: `matrix.json` here (for each wrong backend the clauses whose checks find it
-broken, with the clause that the finding is of) and, for those of the catalogue, `told.json` beside it: in which cell of
-a run it is told apart soonest, so that a run asks it there first. Both are data that save time or are read by tests; no
+writes two files, some twenty minutes of work: `matrix.json` here (for each wrong backend the clauses whose checks find
+it broken, with the clause that the finding is of) and, for those of the catalogue, `told.json` beside it: in which cell
+of a run it is told apart soonest, so that a run asks it there first. Both are data that save time or are read by tests; no
 verdict hangs on them. Those that die or hang are left out: `test_detection.py` judges them.
 """
 
@@ -30,6 +30,14 @@ HERE = Path(__file__).resolve().parent
 
 #: How soon a clause with memory tells is not counted.
 LATE = 50
+NEVER = 10**6
+
+
+def alike(shadow, case):
+    """Whether a case could tell: a reading about pools cannot be told by a convolution; of others nothing is known."""
+    if shadow.name not in readings.known() or not isinstance(case, Case):
+        return True
+    return any(op.startswith(case.op[:4]) for op, _ in shadow.needs)
 
 
 class Everyone(Power):
@@ -47,17 +55,22 @@ class Everyone(Power):
         self.left, self.found, self.reach, self.tries = dict(self.all), {}, {}, Counter()
 
     def put(self, case, evaluate, outcome):
-        pure = [s for s in self.left.values() if s.name in readings.known()]
-        others = [s for s in self.left.values() if s.name not in readings.known()]
-        for shadow in (*(self.fitting(pure, case) if isinstance(case, Case) else pure), *others):
-            self.tries[shadow.name] += 1
-            self.look(shadow.name, evaluate(shadow.judge, case))
+        shadows = [s for s in self.left.values() if alike(s, case)]
+        fitting = {s.name for s in self.fitting(shadows, case)} if isinstance(case, Case) else set()
+        for shadow in shadows:
+            fits = shadow.name in fitting
+            self.tries[shadow.name] += fits
+            if fits or shadow.name not in self.found:
+                self.look(shadow.name, evaluate(shadow.judge, case), fits)
         return [], {}
 
-    def look(self, name, outcome):
+    def look(self, name, outcome, fits):
+        """A run asks a reading only what fits it: a cell where nothing that fits tells it is no hint."""
         for finding in (*((outcome.finding,) if outcome.finding else ()), *outcome.also):
-            self.found.setdefault(name, (finding.clause, self.tries[name]))
-            self.left.pop(name, None)
+            clause, tries = self.found.get(name, (finding.clause, NEVER))
+            self.found[name] = (clause, min(tries, self.tries[name] if fits else NEVER))
+            if fits or name not in readings.known():
+                self.left.pop(name, None)
 
 
 def run(slug, dtype, judge, power):
@@ -97,13 +110,14 @@ def main():
     caught = {name: [w[:3] for w in where] for name, where in everything.items()}
     (HERE / "matrix.json").write_text(_lines(caught), encoding="utf-8")
     told = {name: soonest(where) for name, where in everything.items() if name in readings.known()}
+    told = {name: cells for name, cells in told.items() if cells}
     (Path(readings.__file__).parent / "told.json").write_text(_lines(told), encoding="utf-8")
 
 
 def soonest(where):
     """The cells that tell soonest, of three clauses: what one does not tell at another level another may."""
     first = {}
-    for cell in sorted(where, key=lambda w: w[3]):
+    for cell in sorted((w for w in where if w[3] < NEVER), key=lambda w: w[3]):
         first.setdefault(cell[0], cell[:2])
     return list(first.values())[:3]
 
