@@ -38,6 +38,7 @@ _NOT_OFFERED = (
     "only supports the NHWC tensor format on the CPU",
     "only supports equal length strides",  # depthwise_conv2d
     "XLA does not support",  # "... pooling ops with explicit padding"
+    "Detected unsupported operations when trying to compile graph",  # XLA too: the places of the maxima
 )
 
 # oneDNN's kernels and Eigen's are two implementations with different faults. Which of them runs depends on the CPU

@@ -291,6 +291,13 @@ def test_xla_compiles_and_a_function_alone_does_not(frameworks, monkeypatch, mod
     assert traced.function_def.attr["_XlaMustCompile"].b == (mode == "xla")
 
 
+def test_what_xla_cannot_compile_is_unsupported(frameworks, load):
+    case = frameworks.Pooling("float32", ONES)
+    with pytest.raises(Unsupported, match="TensorFlow says: Detected unsupported operations") as refusal:
+        load("tensorflow@xla").max_pool_with_argmax(case.x, **case.keywords)
+    assert "\n" not in str(refusal.value)
+
+
 def test_explicit_pads_are_what_same_goes_in_as(frameworks, load, asked):
     answers(frameworks, load("tensorflow@eager"), STRIDED)
     assert {call.options.get("padding", call.rest[-1]) for call in asked} == {"SAME"}
