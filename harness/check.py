@@ -8,6 +8,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from .deviations.entry import Deviation
 from .diagnosis import Diagnosis
 from .explore import Budget, Exploration, Outcome, cause, explore
 from .judge import Ask, Judge, Question
-from .levels import LEVELS
+from .levels import FEW, LEVELS, SPARING
 from .power import Power
 from .verdict import Cell, Finding
 
@@ -37,7 +38,8 @@ class Check:
     """Judges cases for one clause and gathers what it finds in a cell.
 
     Call it with a strategy of cases to have them compared with the oracle; `each` takes a list instead, `holds`
-    checks a relation between several calls, `refused` sends every invalid call of the clause.
+    checks a relation between several calls, `refused` sends every invalid call of the clause. A `sparing` one is for a
+    backend that compiles each shape anew: of every list and every draw a few cases do, but for the covering arrays.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Check:
         seed: int,
         power: Power | None = None,
         diagnosis: Diagnosis | None = None,
+        sparing: bool = False,
     ) -> None:
         self.judge = judge
         self.cell = cell
@@ -56,6 +59,7 @@ class Check:
         self.diagnosis = diagnosis
         self.dtype = cell.dtype
         self.level = level
+        self.sparing = sparing
         self.seed = zlib.crc32(f"{seed}/{cell.clause}/{cell.dtype}".encode())
         self._asked = 0
         if power is not None:
@@ -73,14 +77,22 @@ class Check:
         self._list(also, _against_truth(asked), asked)
         self._draw(strategy, _against_truth(asked), share, asked)
 
-    def each(self, cases: Iterable[Case], *, clause: str | None = None, shadows: bool = True, **question: Any) -> None:
+    def each(
+        self,
+        cases: Iterable[Case],
+        *,
+        clause: str | None = None,
+        shadows: bool = True,
+        whole: bool = False,
+        **question: Any,
+    ) -> None:
         """Compare each of these cases with the oracle; what is wrong is told of `clause`, or of the check's own.
 
-        Without `shadows` they are put to no known wrong reading: for cases so large that this would cost more than all
-        else, where small ones tell the readings apart.
+        `whole`: a backend that is to be spared gets all of them too. Without `shadows` they are put to no known wrong
+        reading: for cases so large that this would cost more than all else, where small ones tell the readings apart.
         """
         asked = Question(clause or self.cell.clause, **question)
-        self._list(cases, _against_truth(asked), asked, shadows=shadows)
+        self._list(cases, _against_truth(asked), asked, shadows=shadows, whole=whole)
 
     def holds(
         self,
@@ -136,7 +148,7 @@ class Check:
     @property
     def budget(self) -> Budget:
         """What may be spent, by level."""
-        return LEVELS[self.level]
+        return SPARING if self.sparing else LEVELS[self.level]
 
     def _draw(
         self,
@@ -150,7 +162,7 @@ class Check:
         self._asked += 1
         full = self.budget
         share *= 1.0 if self.dtype in ("float32", "all") else full.others
-        budget = replace(full, examples=max(3, round(full.examples * share)))
+        budget = replace(full, examples=max(min(3, full.examples), round(full.examples * share)))
         start = self.seed + self._asked
         seen = self._put(evaluate, shadows)
         judged, replay = self._judged(evaluate)
@@ -158,11 +170,17 @@ class Check:
         replay()
 
     def _list(
-        self, cases: Iterable[Any], evaluate: Evaluate, asked: Question | None = None, *, shadows: bool = True
+        self,
+        cases: Iterable[Any],
+        evaluate: Evaluate,
+        asked: Question | None = None,
+        *,
+        shadows: bool = True,
+        whole: bool = False,
     ) -> None:
         seen, found = self._put(evaluate, shadows), Exploration()
         judged, replay = self._judged(evaluate)
-        for case in cases:
+        for case in islice(cases, None if whole or not self.sparing else FEW):
             found.outcomes[case] = judged(case)
             seen(case, found.outcomes[case])
         found.drawn = tuple(found.outcomes.values())

@@ -139,6 +139,35 @@ def _listed(entry: Any) -> tuple[str, str, str]:
 
 
 @main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE...")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the joined results to this file.")
+@click.option("--only-differing", is_flag=True, help="Show only clauses on which the backends differ.")
+def merge(files: tuple[str, ...], json_file: str | None, only_differing: bool) -> None:
+    """Join results files (of `convspec check --json`) into one table: versions, devices, modes side by side.
+
+    \b
+    Example:  convspec merge results/*.json --json all.json
+    \b
+    Exit status:  0  no MUST clause is broken in any of them
+                  1  one is, or a declared deviation is stale
+                  2  a file is no results file, or of another version
+    """  # noqa: D301 -- click's mark for lines to be left as they are
+    from .report import merge as joining
+    from .report import results, terminal
+    from .run import make_console
+
+    try:
+        document = joining.merge(files)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    terminal.render(document, make_console(), only_differing=only_differing)
+    if json_file:
+        results.write(document, json_file)
+        click.echo(f"Results: {json_file}")
+    sys.exit(1 if results.broken_musts(document) or results.stale(document) else 0)
+
+
+@main.command()
 @click.argument("slug", required=False)
 def spec(slug: str | None) -> None:
     """Print one clause of the specification, or list them all.

@@ -94,7 +94,7 @@ class Diagnosis:
         if _formed(said, facts, case) and self._right(said, facts, case, question):
             return False
         return all(
-            _same(g, s, truth, case.dtype)
+            same_answer(g, s, truth, case.dtype)
             for g, s, truth in zip(got.arrays, said.arrays, facts, strict=True)
             if not question.only or truth.name in question.only
         )
@@ -197,7 +197,7 @@ def _formed(said: Answer, facts: tuple[Truth, ...], case: Case) -> bool:
     return all(a.shape == t.value.shape and a.dtype == expected_dtype(case, t.name) for a, t in pairs)
 
 
-def _same(got: Array, said: Array, truth: Truth, dtype: str) -> bool:
+def same_answer(got: Array, said: Array, truth: Truth, dtype: str) -> bool:
     """The same to the bit, or as near as two orders of summation may lie."""
     if same_bits(got, said):
         return True

@@ -15,4 +15,8 @@ LEVELS = {
     "standard": Budget(examples=40, shrink_calls=150, shrink_seconds=20, crashes=2),
     "deep": Budget(examples=400, shrink_calls=1000, shrink_seconds=60, crashes=4),
 }
+#: What a backend that compiles each shape anew is asked beside the covering arrays, at every level: so many drawn
+#: cases, and so many of each list.
+SPARING = Budget(examples=1, shrink_calls=10, shrink_seconds=60, crashes=1)
+FEW = 2
 DEFAULT_LEVEL = "standard"

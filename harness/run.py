@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from convspec.adapters import registry
 from convspec.adapters.backend import BackendError
 
 from .collector import Collector
-from .interpreters import Interpreters
 from .deviations import DeviationError
 from .deviations import known as known_deviations
+from .interpreters import Interpreters
 from .report import results as results_file
 from .report import terminal
 
@@ -69,6 +70,10 @@ def run(asked: Run, console: Console | None = None) -> int:
     if collector is None or not collector.cells:
         return _nothing(asked, live, status, errors)
     found = collector.results()
+    if status != pytest.ExitCode.INTERRUPTED and not asked.expression:
+        found["agreement"] = _agreement(asked, console)
+        if asked.json_file:
+            results_file.write(found, asked.json_file)
     terminal.render(found, console)
     if asked.json_file:
         console.print(f"Results: {asked.json_file}", highlight=False)
@@ -85,6 +90,28 @@ def run(asked: Run, console: Console | None = None) -> int:
         )
         return COULD_NOT_RUN
     return BROKEN if results_file.broken_musts(found) or results_file.stale(found) else PASSED
+
+
+def _agreement(asked: Run, console: Console) -> list[dict[str, Any]]:
+    """What modes of one framework do not agree on, where several were asked."""
+    from . import agreement
+
+    interpreters = Interpreters.parse(asked.pythons)
+    known = known_deviations(asked.deviations, ours=not asked.no_deviations)
+    found: list[dict[str, Any]] = []
+    for modes in agreement.groups(asked.backends):
+        with Progress(TextColumn("do {task.description} agree?"), TimeElapsedColumn(), TextColumn("{task.fields[now]}"),
+                      console=console, transient=True, disable=not console.is_terminal) as progress:  # fmt: skip
+            task = progress.add_task(" and ".join(modes), total=None, now="starting them ...")
+            differ = agreement.of_modes(
+                modes,
+                asked.level,
+                partial(interpreters.remote, timeout=60.0, env={}, standby=True),
+                known,
+                lambda case, progress=progress, task=task: progress.update(task, now=case.op),
+            )
+        found += [one.to_dict() for one in differ]
+    return found
 
 
 def _preflight(asked: Run) -> None:

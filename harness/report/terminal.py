@@ -39,18 +39,18 @@ MOST_REASONS, MOST_NAMED = 3, 8
 Cells = list[dict[str, Any]]
 
 
-def render(results: dict[str, Any], console: Console) -> None:
+def render(results: dict[str, Any], console: Console, *, only_differing: bool = False) -> None:
     """Print the whole report."""
-    console.print(table(results))
+    console.print(table(results, only_differing=only_differing))
     console.print(LEGEND, style="dim")
     for part in failures(results, min(console.width, 120) - 4):
         console.print(part)
-    for line in deviation_lines(results):
+    for line in (*deviation_lines(results), *agreement_lines(results)):
         console.print(line)
     console.print(summary(results))
 
 
-def table(results: dict[str, Any]) -> Table:
+def table(results: dict[str, Any], *, only_differing: bool = False) -> Table:
     """Clauses by backends; a cell sums up the dtypes and names those that are not right."""
     names = list(results["summary"])
     by_place: dict[tuple[str, str], Cells] = defaultdict(list)
@@ -68,11 +68,14 @@ def table(results: dict[str, Any]) -> Table:
     for clause in clauses().values():
         if not any((clause.slug, name) in by_place for name in names):
             continue
+        row = [summed(by_place.get((clause.slug, name), [])) for name in names]
+        if only_differing and len({text.plain for text in row}) == 1:
+            continue
         if clause.topic != topic:
             topic = clause.topic
             out.add_section()
             out.add_row(Text(topic, style="bold italic"))
-        out.add_row(clause.slug, clause.level, *[summed(by_place.get((clause.slug, name), [])) for name in names])
+        out.add_row(clause.slug, clause.level, *row)
     return out
 
 
@@ -143,6 +146,16 @@ def deviation_lines(results: dict[str, Any]) -> Iterator[Text]:
             yield line.append(f"  {name} ({entry['kind']}): {entry['reason']} {entry['url']}".rstrip(), style="default")
     for said in stale(results):
         yield Text(f"✗ {said}", style="bold red")
+
+
+def agreement_lines(results: dict[str, Any]) -> Iterator[Text]:
+    """What modes of one framework answer differently, side by side."""
+    for number, one in enumerate(results.get("agreement", ())):
+        if not number:
+            yield Text("\nModes that do not agree:", style="bold")
+        yield Text(f"  {one['call']}", style="bold").append(f"  and {one['calls'] - 1} more like it", style="dim")
+        what = f" at {one['what']}"
+        yield Text(f"      {one['one']}: {one['said'][0]}    {one['other']}: {one['said'][1]}{what}")
 
 
 def summary(results: dict[str, Any]) -> Group:

@@ -244,7 +244,7 @@ def test_attributes_combine(check: Check) -> None:
     check.each(grid(check.dtype, check.level))
     check.each(corners(check.dtype))
     for op in (*CONVOLUTIONS, "max_pool", "max_pool_vjp"):
-        check.each(covering.cases(check.dtype, op, check.level))
+        check.each(covering.cases(check.dtype, op, check.level), whole=True)
     check(convolutions(check.dtype, groups=groups, recipes=("integers",), **together), share=2)
     check(convolutions(check.dtype, op="conv2d_vjp", groups=groups, recipes=("integers",), **together))
     check(convolutions(check.dtype, depthwise=True, channels=(2, 4), recipes=("integers",), **together), share=0.5)
