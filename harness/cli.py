@@ -61,6 +61,8 @@ def main() -> None:
 @click.option("-n", "processes", type=click.IntRange(1), help="Processes to use.  [default: one a core]")
 @click.option("--deviations", multiple=True, type=click.Path(dir_okay=False), metavar="FILE",
               help="More known deviations, beside those that convspec ships; may be repeated.")  # fmt: skip
+@click.option("--skip-missing", is_flag=True,
+              help="A backend whose package or device is not here is not run, and ends nothing.")  # fmt: skip
 @click.option("--no-deviations", is_flag=True, help="Judge as if no deviation were known.")
 def check(
     backends: tuple[str, ...],
@@ -73,6 +75,7 @@ def check(
     processes: int | None,
     deviations: tuple[str, ...],
     no_deviations: bool,
+    skip_missing: bool,
 ) -> None:
     """Judge BACKENDs against every clause of the specification.
 
@@ -98,7 +101,8 @@ def check(
         raise click.UsageError(f"--json {json_file}: there is no folder {Path(json_file).resolve().parent}")
     chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
     asked = Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes)
-    sys.exit(run(replace(asked, deviations=deviations, no_deviations=no_deviations, pythons=pythons)))
+    known = {"deviations": deviations, "no_deviations": no_deviations}
+    sys.exit(run(replace(asked, pythons=pythons, skip_missing=skip_missing, **known)))
 
 
 @main.command(name="list")

@@ -131,8 +131,19 @@ class Interpreters:
             name = registry.parse(text) if python is None else None
             # A built-in on its default device is not started twice here: it is found out when it starts.
             if name is None or name.kind != "built-in" or name.device not in (None, "cpu"):
-                with self.remote(label) as backend:
-                    _loads(backend, text, python)
+                self.start(label)
+
+    def start(self, label: str) -> None:
+        """Start a backend, and end it again.
+
+        Raises
+        ------
+        BackendError
+            As `check` does, of this one alone.
+        """
+        text, python = self.of(label)
+        with self.remote(label) as backend:
+            _loads(backend, text, python)
 
     def remote(self, label: str, **options: Any) -> RemoteBackend:
         """The backend of a label, in a process of its own; `options` are those of `RemoteBackend`."""

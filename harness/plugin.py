@@ -65,6 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         help="more known deviations (TOML), beside those that convspec ships",
     )
+    group.addoption("--convspec-missing", action="append", default=[], help="NAME=WHY: a backend that is not here")
     group.addoption("--convspec-no-deviations", action="store_true", help="judge as if no deviation were known")
     group.addoption("--convspec-json", default=None, metavar="FILE", help="write the results to FILE")
     group.addoption("--convspec-chunks", type=int, default=0, help="processes per backend, with xdist")
@@ -120,6 +121,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 @pytest.fixture(scope="session")
 def backend(request: pytest.FixtureRequest) -> Generator[Judge]:
     """The judge of the backend that this test is parametrized with, in a process of its own."""
+    missing = dict(text.split("=", 1) for text in request.config.getoption("convspec_missing"))
+    if request.param in missing:
+        pytest.skip(missing[request.param])
     judge = _judge(request.config, request.param)
     _declare(request.config, judge)
     yield judge

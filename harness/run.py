@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from convspec.adapters import registry
-from convspec.adapters.backend import BackendError
+from convspec.adapters.backend import BackendError, BackendImportError, DeviceUnavailable
 
 from .collector import Collector
 from .deviations import DeviationError
@@ -47,6 +47,7 @@ class Run:
     deviations: tuple[str, ...] = ()
     no_deviations: bool = False
     pythons: tuple[str, ...] = ()
+    skip_missing: bool = False
 
 
 def run(asked: Run, console: Console | None = None) -> int:
@@ -55,7 +56,7 @@ def run(asked: Run, console: Console | None = None) -> int:
     errors = Console(stderr=True, emoji=False)
     try:
         asked = replace(asked, backends=tuple(registry.expand(asked.backends)))
-        _preflight(asked)
+        missing = _preflight(asked)
         known_deviations(asked.deviations, ours=not asked.no_deviations)
     except (BackendError, DeviationError) as error:
         errors.print(f"convspec: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
@@ -63,7 +64,7 @@ def run(asked: Run, console: Console | None = None) -> int:
     if asked.fuzz:
         console.print(f"seed {asked.seed} (repeat this run with --seed {asked.seed})")
     live = Live(console)
-    collector, status = _pytest(asked, live)
+    collector, status = _pytest(asked, live, missing)
     if collector is not None and collector.fatal:
         errors.print(f"convspec: {collector.fatal}", style="red", highlight=False, markup=False, soft_wrap=True)
         return COULD_NOT_RUN
@@ -114,11 +115,24 @@ def _agreement(asked: Run, console: Console) -> list[dict[str, Any]]:
     return found
 
 
-def _preflight(asked: Run) -> None:
-    """Refuse before any work what cannot run: unknown names; interpreters, code or devices that are not there."""
+def _preflight(asked: Run) -> dict[str, str]:
+    """Refuse before any work what cannot run: unknown names; interpreters, code or devices that are not there.
+
+    With `skip_missing` the last two are returned instead, each with its reason.
+    """
     if asked.expression and (fault := _wrong_expression(asked.expression)):
         raise BackendError(f"-k {asked.expression!r} is no expression: {fault}")
-    Interpreters.parse(asked.pythons).check(asked.backends)
+    interpreters = Interpreters.parse(asked.pythons)
+    if not asked.skip_missing:
+        interpreters.check(asked.backends)
+        return {}
+    missing = {}
+    for name in asked.backends:
+        try:
+            interpreters.start(name)
+        except (DeviceUnavailable, BackendImportError) as error:
+            missing[name] = str(error)
+    return missing
 
 
 def _wrong_expression(expression: str) -> str:
@@ -156,7 +170,7 @@ def _nothing(asked: Run, live: Live, status: int, errors: Console) -> int:
     return COULD_NOT_RUN
 
 
-def _pytest(asked: Run, live: Live) -> tuple[Collector | None, int]:
+def _pytest(asked: Run, live: Live, missing: dict[str, str]) -> tuple[Collector | None, int]:
     """Run the conformance tests; the collector holds what they found."""
     cores = os.cpu_count() or 1
     processes = asked.processes or min(8, max(cores, 1))
@@ -171,6 +185,7 @@ def _pytest(asked: Run, live: Live) -> tuple[Collector | None, int]:
     args += ["--convspec-json", asked.json_file] if asked.json_file else []
     args += [f"--convspec-deviations={file}" for file in asked.deviations]
     args += ["--convspec-no-deviations"] if asked.no_deviations else []
+    args += [f"--convspec-missing={name}={why}" for name, why in missing.items()]
     args += ["-k", asked.expression] if asked.expression else []
     if processes > 1:
         args += ["-p", "xdist.plugin", "-n", str(min(processes, chunks * len(asked.backends))), "--dist", "loadscope"]

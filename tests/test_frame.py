@@ -51,6 +51,7 @@ def tox_environments() -> set[str]:
     """Every environment of tox.ini, listed or not."""
     config = tox_config()
     named = {section.removeprefix("testenv:") for section in config.sections() if section.startswith("testenv:")}
+    named = {name for name in named if "{" not in name}  # the matrix: its names are made from factors
     return named | set(re.split(r",\s*", config["tox"]["env_list"]))
 
 
