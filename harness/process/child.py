@@ -1,7 +1,7 @@
 """One worker process seen from outside: started, written to and read from with a deadline, ended, its end explained.
 
 Nothing here can wait for ever: both pipes are non-blocking, and every wait watches the clock, the process, its memory
-and how much it writes to stderr. POSIX only. May import the standard library, NumPy and `frames`.
+and how much it writes to stderr. POSIX only. May import the standard library, NumPy, `frames` and `shared`.
 """
 
 import contextlib
@@ -10,15 +10,17 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
-from .frames import PREFIX, Bytes, Frame, ProtocolError, parse, sizes
+from .frames import MAX_BODY, PREFIX, SMALL, Array, Bytes, Frame, ProtocolError, parse, sizes
+from .shared import LEAST, TOKEN, VARIABLE, Segment, fetch
 
 TAIL = 4000  # bytes of stderr that an answer carries
 LARGEST_STDERR = 1 << 24  # a backend that writes more loses what came first: the disk is not its to fill
@@ -26,6 +28,7 @@ LOOK_EVERY = 0.2  # seconds between two looks at a process that keeps silent
 GRACE = 1.0  # seconds that a worker has to leave by itself when its pipe is closed
 CHUNK = 1 << 16  # most calls' answers come in one read
 PIPE_SIZE = 1 << 20
+UNUSED = 2  # what sys.getrefcount counts for an attribute that nobody else refers to: itself, and its argument
 
 
 class Died(Exception):  # noqa: N818 -- told on as a verdict
@@ -53,6 +56,10 @@ class Child:
         # Without a name from the start: nothing is left behind, however either side ends.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in `end`
         fcntl.fcntl(self._stderr, fcntl.F_SETFL, fcntl.fcntl(self._stderr, fcntl.F_GETFL) | os.O_APPEND)
+        self._segment = Segment.create()
+        self._shares, self._reads = False, 0  # what `agree` makes of it
+        self._room: Bytes = np.empty(0, np.uint8)
+        shared = {} if self._segment is None else {VARIABLE: str(self._segment.fd)}
         try:
             # A session of its own: Ctrl-C in the terminal is ours alone, and the worker's own children end with it.
             self._process = subprocess.Popen(
@@ -60,18 +67,21 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env=dict(env),
+                env={**env, **shared},
                 bufsize=0,
                 start_new_session=True,
+                pass_fds=tuple(map(int, shared.values())),
             )
         except BaseException:
             self._stderr.close()
+            if self._segment is not None:
+                self._segment.close()
             raise
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self.pid, self._memory, self._owner = self._process.pid, memory, os.getpid()
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
-        self._buffer = bytearray()
+        self._buffer = b""
         self._mark, self._cut = 0, ""
         self._killed_for: str | None = None
         for pipe in (self._to, self._from):
@@ -82,14 +92,66 @@ class Child:
         self._poll = select.poll()
         self._poll.register(self._from, select.POLLIN)
         self._pidfd = _pidfd(self.pid)
+        self._end = select.poll()
         if self._pidfd is not None:
             self._poll.register(self._pidfd, select.POLLIN)
+            self._end.register(self._pidfd, select.POLLIN)
+
+    # ------------------------------------------------------------------------------------------ the shared segment
+
+    def agree(self, told: Any) -> None:
+        """Take up what a worker says in its hello of the segment that it inherited: nothing, or a proof that it has it.
+
+        Whether its memory can be read is tried out, on the token that it says is there.
+        """
+        if self._segment is None or not isinstance(told, dict):
+            return
+        token, pid, address = self._segment.token, told.get("pid"), told.get("address")
+        self._shares = told.get("token") == token.hex()
+        found: Bytes = np.zeros(TOKEN, np.uint8)
+        if type(pid) is int and type(address) is int and 0 < pid < 1 << 31 and 0 < address < 1 << 63:
+            with contextlib.suppress(OSError):  # it is forbidden, or there is no such process
+                fetch(pid, address, found)
+        self._reads = pid if found.tobytes() == token else 0
+
+    def place(self, arrays: Sequence[Array]) -> list[int | None]:
+        """Put large arrays into the segment, where the worker has it; empty when all of them have to travel."""
+        if self._shares and self._segment is not None and any(array.nbytes >= LEAST for array in arrays):
+            return self._segment.place(arrays)
+        return []
+
+    def unshare(self) -> None:
+        """Leave the segment alone: a backend still refers to what lies in it, as it may."""
+        self._shares = False
+
+    @property
+    def reads(self) -> bool:
+        """Whether results can be read where they are."""
+        return self._reads != 0
+
+    def _fetch(self, address: int, size: int) -> Bytes:
+        if size > MAX_BODY:
+            raise ProtocolError(f"a result of {size} bytes is too large")
+        into = self._room_for(size)
+        try:
+            fetch(self._reads, address, into)
+        except OSError as error:
+            if self.ended():
+                raise Died(self.how_it_ended()) from None
+            raise ProtocolError(f"a result where no memory can be read: {error.strerror}") from None
+        return into
+
+    def _room_for(self, size: int) -> Bytes:
+        """Memory for a result: that of the last one where nobody refers to it any more, for fresh pages take time."""
+        if self._room.size != size or sys.getrefcount(self._room) > UNUSED:
+            self._room = np.empty(size, np.uint8)
+        return self._room
 
     # ------------------------------------------------------------------------------------------------ the pipes
 
     def mark(self) -> None:
         """From here on stderr belongs to the next call."""
-        self._mark, self._cut = os.fstat(self._stderr.fileno()).st_size, ""
+        self._mark, self._cut = os.lseek(self._stderr.fileno(), 0, os.SEEK_END), ""
 
     def send(self, parts: Sequence[memoryview], deadline: float) -> None:
         """Write a frame; `Silent` when the worker has not read it by the deadline, `Died` when it is gone."""
@@ -114,29 +176,37 @@ class Child:
     def receive(self, deadline: float) -> Frame:
         """Read a frame; `Silent`, `Died`, or `ProtocolError` when what comes is not one."""
         self._fill(PREFIX.size, deadline)
-        header_size, body_size = sizes(bytes(self._buffer[: PREFIX.size]))
+        header_size, body_size = sizes(self._buffer[: PREFIX.size])
         start = PREFIX.size + header_size
         self._fill(start, deadline)
-        fields = parse(bytes(self._buffer[PREFIX.size : start]), body_size)
+        fields = parse(self._buffer[PREFIX.size : start], body_size)
+        elsewhere = self._fetch if self._reads else None
+        if body_size <= SMALL:
+            self._fill(start + body_size, deadline)
+            small = bytearray(self._buffer[start : start + body_size])
+            self._buffer = self._buffer[start + body_size :]
+            return Frame(fields, small, elsewhere)
         have = min(body_size, len(self._buffer) - start)
         body: Bytes = np.empty(body_size, np.uint8)
         into = body.data
         into[:have] = self._buffer[start : start + have]
-        del self._buffer[: start + have]
+        self._buffer = self._buffer[start + have :]
         into = into[have:]
         while into:  # the buffer is empty now, and the rest goes to its place without a detour
             into = into[self._read_into(into, deadline) :]
-        return Frame(fields, body)
+        return Frame(fields, body, elsewhere)
 
     def _fill(self, size: int, deadline: float) -> None:
         """Have so many bytes in the buffer; a whole small frame comes in one read."""
         while len(self._buffer) < size:
             self._wait(deadline)
-            with contextlib.suppress(BlockingIOError):
+            try:
                 chunk = os.read(self._from, CHUNK)
-                if not chunk:
-                    raise Died(self.how_it_ended())
-                self._buffer += chunk
+            except BlockingIOError:
+                continue
+            if not chunk:
+                raise Died(self.how_it_ended())
+            self._buffer += chunk
 
     def _read_into(self, into: memoryview, deadline: float) -> int:
         while True:
@@ -179,6 +249,8 @@ class Child:
         """Tell whether the process is over; it is not reaped yet, so that its process group keeps its number."""
         if self._process.returncode is not None:
             return True
+        if self._pidfd is not None:
+            return bool(self._end.poll(0))
         try:
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
@@ -239,6 +311,9 @@ class Child:
         if self._pidfd is not None:
             os.close(self._pidfd)
             self._pidfd = None
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
         self._stderr.close()
 
 

@@ -1,13 +1,14 @@
 """Frames: a prefix, a JSON header, raw little-endian arrays. No pickle.
 
 What a frame looks like is told for other languages in ``PROTOCOL.md``; this file is the Python end of it, used on both
-sides. May import the standard library and NumPy; ml_dtypes only at the moment a bfloat16 array is met.
+sides. Most frames are small and a run makes ten thousands of them, so what is done here for each array is counted.
+May import the standard library and NumPy; ml_dtypes only at the moment a bfloat16 array is met.
 """
 
 import json
 import math
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,11 +23,16 @@ DTYPES = (
     *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 )
 
+SMALL = 1 << 16  # bytes of a body that is copied rather than written in parts: one system call for the whole frame
+
 # One encoder for all frames: json.dumps builds a new one whenever it is given an option.
-_JSON = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+as_json: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_DECODER = json.JSONDecoder()
 
 _PLAIN = {name: np.dtype(name) for name in DTYPES if name != "bfloat16"}
 _NAMES = {dtype: name for name, dtype in _PLAIN.items()}
+_ITEM_SIZES = {**{name: dtype.itemsize for name, dtype in _PLAIN.items()}, "bfloat16": 2}
+_ZEROS = bytes(ALIGNMENT)
 
 Array = np.ndarray[Any, Any]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
@@ -92,25 +98,32 @@ class Frame(NamedTuple):
     """
 
     header: dict[str, Any]
-    body: Bytes
+    body: Bytes | bytearray
+    elsewhere: Callable[[int, int], Bytes] | None = None  # the bytes of an array that is not in the body: at, how many
 
     def arrays(self) -> tuple[Array, ...]:
         """Return the arrays, as writable views of the body; MissingDtypeError where one is unknown here."""
         found, start = [], 0
         for entry in self.header["arrays"]:
-            dtype = dtype_named(entry["dtype"])
-            count = math.prod(entry["shape"])
-            raw = self.body[start : start + count * dtype.itemsize]
-            start = _aligned(start + count * dtype.itemsize)
+            dtype, shape = dtype_named(entry["dtype"]), entry["shape"]
+            size = math.prod(shape) * dtype.itemsize
+            raw, begin = self.body, start
+            if "at" in entry:
+                if self.elsewhere is None:
+                    raise ProtocolError("an array in shared memory, where there is none")
+                raw, begin = self.elsewhere(entry["at"], size), 0
+            else:
+                start += size + -size % ALIGNMENT
             try:
-                found.append(_native(raw.view(dtype)).reshape(entry["shape"]))
-            except (ValueError, OverflowError) as error:
-                raise ProtocolError(f"no array has the shape {entry['shape']}: {error}") from None
+                array: Array = np.ndarray(shape, dtype, raw, begin)  # one step, where slicing and viewing takes four
+            except (ValueError, OverflowError, TypeError) as error:
+                raise ProtocolError(f"no array has the shape {shape}: {error}") from None
+            found.append(_native(array))
         return tuple(found)
 
 
 def encode(header: Mapping[str, Any], arrays: Iterable[Array] = ()) -> list[memoryview]:
-    """Build a frame as buffers to be written one after the other, without copying contiguous arrays.
+    """Build a frame as buffers to be written one after the other, without copying large contiguous arrays.
 
     Parameters
     ----------
@@ -127,25 +140,57 @@ def encode(header: Mapping[str, Any], arrays: Iterable[Array] = ()) -> list[memo
     Examples
     --------
     >>> [len(part) for part in encode({"kind": "call"}, [np.zeros(3, np.float32)])]
-    [16, 58, 12, 4]
+    [90]
+    """
+    return framed(as_json(header), arrays)
+
+
+def framed(header: str, arrays: Iterable[Array], places: Sequence[int | None] = ()) -> list[memoryview]:
+    """Build a frame like `encode`, of a header that is JSON already: ``{"kind":"call", ...}``.
+
+    Parameters
+    ----------
+    header : str
+        A JSON object with at least one key, in ASCII.
+    arrays : iterable of ndarray
+        Any shape, any strides, a dtype of the protocol.
+    places : sequence of int or None
+        Where each array is found by other means; None, or nothing: in the body.
+
+    Examples
+    --------
+    >>> bytes(framed('{"kind":"x"}', [np.zeros(5, np.int8)], [64])[0][16:])
+    b'{"kind":"x","arrays":[{"dtype":"int8","shape":[5],"at":64}]}'
     """
     entries, parts, size = [], [], 0
-    for array in arrays:
+    for n, array in enumerate(arrays):
         name = dtype_name(array.dtype)
         if name is None:
             raise ProtocolError(f"an array of dtype {array.dtype} cannot travel; known are {', '.join(DTYPES)}")
-        if size + array.nbytes > MAX_BODY:  # before any copy: a broadcast view may claim terabytes
+        count = array.nbytes
+        if size + count > MAX_BODY:  # before any copy: a broadcast view may claim terabytes
             raise ProtocolError(f"an array of shape {array.shape} and dtype {name} is too large to travel")
-        raw = _native(np.ascontiguousarray(array).reshape(-1)).view(np.uint8)
-        gap = -raw.size % ALIGNMENT
-        entries.append({"dtype": name, "shape": list(array.shape)})
-        parts += [raw.data] if raw.size else []
-        parts += [memoryview(bytes(gap))] if gap else []
-        size += raw.size + gap
-    text = _JSON.encode({**header, "arrays": entries}).encode("ascii")
+        place = places[n] if places else None
+        entry = f'{{"dtype":"{name}","shape":[{",".join(map(str, array.shape))}]'
+        if place is not None:
+            entries.append(f'{entry},"at":{place}}}')
+            continue
+        entries.append(entry + "}")
+        parts.append(_native(array).tobytes() if count <= SMALL else _bytes_of(array))
+        if gap := -count % ALIGNMENT:
+            parts.append(_ZEROS[:gap])
+        size += count + gap
+    text = f'{header[:-1]},"arrays":[{",".join(entries)}]}}'.encode("ascii")
     if len(text) > MAX_HEADER or size > MAX_BODY:
         raise ProtocolError(f"a frame of {len(text)} + {size} bytes is too large")
-    return [memoryview(PREFIX.pack(MAGIC, len(text), size)), memoryview(text), *parts]
+    start = PREFIX.pack(MAGIC, len(text), size)
+    if size <= SMALL:
+        return [memoryview(b"".join((start, text, *parts)))]
+    return [memoryview(start + text), *map(memoryview, parts)]
+
+
+def _bytes_of(array: Array) -> memoryview:
+    return _native(np.ascontiguousarray(array).reshape(-1)).view(np.uint8).data
 
 
 def sizes(prefix: bytes | memoryview) -> tuple[int, int]:
@@ -185,17 +230,22 @@ def parse(text: bytes | memoryview, body_size: int) -> dict[str, Any]:
     'bye'
     """
     try:
-        header = json.loads(bytes(text).decode("utf-8"))
+        words = str(text, "utf-8")
+        # json.loads also looks for white space around it, which takes as long again.
+        header, end = _DECODER.raw_decode(words) if words[:1] == "{" else (None, -1)
+        if end != len(words):
+            header = json.loads(words)
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a header that is not JSON: {error}") from None
-    if not isinstance(header, dict) or not isinstance(header.get("kind"), str):
+    if type(header) is not dict or type(header.get("kind")) is not str:
         raise ProtocolError("a header without a kind")
     entries = header.setdefault("arrays", [])
-    if not isinstance(entries, list):
+    if type(entries) is not list:
         raise ProtocolError("arrays is not a list")
     size = 0
     for entry in entries:
-        size = _aligned(size + _entry_size(entry))
+        size += _entry_size(entry)
+        size += -size % ALIGNMENT
     if size != body_size:
         raise ProtocolError(f"the arrays have {size} bytes and the body {body_size}")
     return header
@@ -222,20 +272,23 @@ def decode(data: bytes | memoryview) -> Frame:
     return Frame(fields, np.frombuffer(view[PREFIX.size + header :], np.uint8).copy())
 
 
-def _aligned(size: int) -> int:
-    return size + -size % ALIGNMENT
-
-
 def _native(array: Array) -> Array:
     """Swap the bytes on a big-endian machine; elsewhere nothing is done."""
     return array if np.little_endian else array.byteswap()
 
 
 def _entry_size(entry: Any) -> int:
-    name, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
-    if name not in DTYPES or not isinstance(shape, list):
+    """Bytes that an array of this entry takes in the body."""
+    name, shape = (entry.get("dtype"), entry.get("shape")) if type(entry) is dict else (None, None)
+    size = _ITEM_SIZES.get(name) if type(name) is str else None
+    if size is None or type(shape) is not list:
         raise ProtocolError(f"an array entry that is not {{dtype, shape}}: {entry!r:.80}")
-    # bool is an int to Python, and no size.
-    if len(shape) > 32 or not all(type(n) is int and 0 <= n < 1 << 62 for n in shape):
-        raise ProtocolError(f"a shape that no array has: {shape!r:.80}")
-    return math.prod(shape) * (2 if name == "bfloat16" else _PLAIN[name].itemsize)
+    for n in shape if len(shape) <= 32 else (None,):
+        if type(n) is not int or not 0 <= n < 1 << 62:  # bool is an int to Python, and no size
+            raise ProtocolError(f"a shape that no array has: {shape!r:.80}")
+        size *= n
+    if "at" not in entry:
+        return size
+    if type(entry["at"]) is not int or not 0 <= entry["at"] < 1 << 63:
+        raise ProtocolError(f"a place that no array has: {entry['at']!r:.80}")
+    return 0

@@ -5,6 +5,7 @@ for its types.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,9 +34,10 @@ class Laid(NamedTuple):
 
     view: Array  # handed to the backend
     buffer: Bytes  # all the memory behind it, gaps and guards included
-    before: Bytes  # what that held
+    before: Bytes | bytes  # what that held; small buffers as bytes, which compare in no time
     shape: tuple[int, ...]
     strides: tuple[int, ...]
+    unchanged: Callable[[], bool] | None = None  # another way to know, for memory that is not ours alone (`shared`)
 
 
 def lay(array: Array, layout: str) -> Laid:
@@ -67,11 +69,14 @@ def lay(array: Array, layout: str) -> Laid:
     if layout in ("C", "readonly"):
         view, buffer = _allocate(array.shape, array.dtype)
         view[...] = array
-        view.flags.writeable = layout == "C"
-        return Laid(view, buffer, array.reshape(-1).view(np.uint8), view.shape, view.strides)
+        if layout == "readonly":
+            view.flags.writeable = False
+        before = array.tobytes() if buffer.size < SMALL else array.reshape(-1).view(np.uint8)
+        return Laid(view, buffer, before, view.shape, view.strides)
     build = {"F": _fortran, "strided": _strided, "negative": _negative, "broadcast": _broadcast, "offset": _offset}
     view, buffer = build[layout](array)
-    return Laid(view, buffer, buffer.copy(), view.shape, view.strides)
+    before = buffer.tobytes() if buffer.size < SMALL else buffer.copy()
+    return Laid(view, buffer, before, view.shape, view.strides)
 
 
 def changed(laid: Laid) -> bool:
@@ -84,7 +89,7 @@ def changed(laid: Laid) -> bool:
     """
     if laid.view.shape != laid.shape or laid.view.strides != laid.strides:
         return True
-    return not _same_bytes(laid.buffer, laid.before)
+    return not (same_bytes(laid.buffer, laid.before) if laid.unchanged is None else laid.unchanged())
 
 
 def shares(result: Array, laid: Laid) -> bool:
@@ -129,7 +134,8 @@ def poison(dtype: np.dtype[Any], count: int) -> Array:
 def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Array, Bytes]:
     # A view of bytes, not an array that owns its memory: `x.resize(...)` in a backend must not move it under our feet.
     buffer: Bytes = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
-    return buffer.view(dtype).reshape(shape), buffer
+    view: Array = np.ndarray(shape, dtype, buffer)
+    return view, buffer
 
 
 def _fortran(array: Array) -> tuple[Array, Bytes]:
@@ -186,9 +192,16 @@ def _offset(array: Array) -> tuple[Array, Bytes]:
     return view, buffer
 
 
-def _same_bytes(one: Bytes, two: Bytes) -> bool:
-    if one.size < SMALL:
-        return one.tobytes() == two.tobytes()  # in a microsecond, where NumPy's comparison takes ten
+def same_bytes(one: Bytes, two: Bytes | bytes) -> bool:
+    """Tell whether two buffers of one size, at multiples of 8 bytes in memory, are equal to the bit.
+
+    Examples
+    --------
+    >>> same_bytes(np.zeros(9, np.uint8), np.eye(3, dtype=np.uint8).reshape(-1))
+    False
+    """
+    if isinstance(two, bytes):
+        return one.tobytes() == two  # in a microsecond, where NumPy's comparison takes ten
     words = one.size // 8 * 8  # eight at a time; the arrays start where malloc put them, which is aligned
     step = 1 << 20  # in pieces that stay in the cache, up to the first difference
     for start in range(0, words, step):

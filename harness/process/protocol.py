@@ -4,12 +4,13 @@ Told for other languages in ``PROTOCOL.md``. May import the standard library, Nu
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .frames import Array, Frame, MissingDtypeError, ProtocolError, decode, encode
+from .frames import Array, Frame, MissingDtypeError, ProtocolError, as_json, decode, encode, framed
 
 __all__ = [
     "Answer",
@@ -127,6 +128,22 @@ def pack(value: Any) -> Any:
     raise ProtocolError(f"an option of type {type(value).__name__} cannot travel: {value!r:.80}")
 
 
+def packed(value: Any) -> str:
+    """Return the JSON text of `pack`, built at once for what nearly all options are: text, ints and tuples of them.
+
+    Examples
+    --------
+    >>> packed(((1, 2), "SAME"))
+    '{"tuple":[{"tuple":[1,2]},"SAME"]}'
+    """
+    kind = type(value)
+    if kind is tuple:
+        return f'{{"tuple":[{",".join([packed(item) for item in value])}]}}'
+    if kind is int:
+        return str(value)
+    return as_json(value if kind is str else pack(value))
+
+
 def unpack(value: Any) -> Any:
     """Undo `pack`.
 
@@ -135,22 +152,35 @@ def unpack(value: Any) -> Any:
     >>> unpack(pack({"pad": ((0, 1), (2, 3))}))
     {'pad': ((0, 1), (2, 3))}
     """
-    if isinstance(value, list):
+    if type(value) is list:
         return [unpack(item) for item in value]
-    if not isinstance(value, dict):
+    if type(value) is not dict:
         return value
     tag, inner = next(iter(value.items())) if len(value) == 1 else (None, None)
-    if tag == "tuple" and isinstance(inner, list):
+    if tag == "tuple" and type(inner) is list:
         return tuple([unpack(item) for item in inner])
-    if tag == "dict" and isinstance(inner, dict):
+    if tag == "dict" and type(inner) is dict:
         return {key: unpack(item) for key, item in inner.items()}
     if tag == "float" and inner in ("nan", "inf", "-inf"):
         return float(inner)
     raise ProtocolError(f"an option with an unknown tag: {value!r:.80}")
 
 
-def request_frame(request: Request, serial: int) -> list[memoryview]:
+def request_frame(
+    request: Request, serial: int, places: Sequence[int | None] = (), *, by_address: bool = False
+) -> list[memoryview]:
     """Frame of kind ``call``; its serial number comes back with the answer.
+
+    Parameters
+    ----------
+    request : Request
+        The call.
+    serial : int
+        Its number.
+    places : sequence of int or None
+        Where in the shared segment each array is; None, or nothing: in the frame.
+    by_address : bool
+        Whether large results may stay in the worker's memory, to be fetched from there.
 
     Examples
     --------
@@ -159,8 +189,15 @@ def request_frame(request: Request, serial: int) -> list[memoryview]:
     """
     if len(request.layouts) != len(request.arrays):
         raise ProtocolError(f"{len(request.arrays)} arrays and {len(request.layouts)} layouts")
-    header = {"kind": "call", "serial": serial, "op": request.op, "layouts": list(request.layouts)}
-    return encode({**header, "options": pack(request.options)["dict"]}, request.arrays)
+    options = ",".join([f"{as_json(name)}:{packed(value)}" for name, value in request.options.items()])
+    layouts = ",".join(map(as_json, request.layouts))
+    asked = ',"by_address":true' if by_address else ""
+    return framed(
+        f'{{"kind":"call","serial":{serial},"op":{as_json(request.op)},"layouts":[{layouts}],'
+        f'"options":{{{options}}}{asked}}}',
+        request.arrays,
+        places,
+    )
 
 
 def request_from(frame: Frame) -> Request:
@@ -179,28 +216,47 @@ def request_from(frame: Frame) -> Request:
     {'padding': 'SAME'}
     """
     header = frame.header
-    op, layouts, options = (header.get(name) for name in ("op", "layouts", "options"))
-    if (
-        not (isinstance(op, str) and isinstance(layouts, list) and isinstance(options, dict))
-        or header["kind"] != "call"
-    ):
+    op, layouts, options = header.get("op"), header.get("layouts"), header.get("options")
+    if type(op) is not str or type(layouts) is not list or type(options) is not dict or header["kind"] != "call":
         raise ProtocolError(f"not a call: {header!r:.120}")
-    if len(layouts) != len(header["arrays"]) or not all(isinstance(name, str) for name in layouts):
+    if len(layouts) != len(header["arrays"]) or any(type(name) is not str for name in layouts):
         raise ProtocolError(f"not a layout for each array: {layouts!r:.120}")
     return Request(op, frame.arrays(), tuple(layouts), {key: unpack(value) for key, value in options.items()})
 
 
-def answer_frame(answer: Answer, serial: int) -> list[memoryview]:
-    """Frame of kind ``answer``.
+def answer_frame(
+    answer: Answer, serial: Any, places: Sequence[int | None] = (), *, kept: bool = False
+) -> list[memoryview]:
+    """Frame of kind ``answer``; what is as usual is left out.
+
+    Parameters
+    ----------
+    answer : Answer
+        What came of the call.
+    serial : int
+        The number of the call.
+    places : sequence of int or None
+        Addresses of results in this process's memory; None, or nothing: in the frame.
+    kept : bool
+        Whether the backend still refers to arrays in the shared segment.
 
     Examples
     --------
     >>> decode(b"".join(answer_frame(Answer("missing"), 1))).header["status"]
     'missing'
     """
-    header = {"kind": "answer", "serial": serial, **vars(answer)}
-    del header["arrays"]
-    return encode(header, answer.arrays)
+    told = {name: value for name, value in vars(answer).items() if value != _USUAL.get(name, value)}
+    return framed(
+        f'{{"kind":"answer","serial":{as_json(serial)},"status":"{answer.status}","seconds":{answer.seconds!r}'
+        + (',"kept":true' if kept else "")
+        + (f",{as_json(told)[1:]}" if told else "}"),
+        answer.arrays,
+        places,
+    )
+
+
+#: What an answer need not say.
+_USUAL = {"error": None, "what": None, "mutated": (), "aliases": (), "stderr": "", "reused": False}
 
 
 def answer_from(frame: Frame, serial: int, inputs: int) -> Answer:
@@ -219,23 +275,25 @@ def answer_from(frame: Frame, serial: int, inputs: int) -> Answer:
     header = frame.header
     if header["kind"] != "answer" or header.get("serial") != serial:
         raise ProtocolError(f"not the answer to call {serial}: {header!r:.120}")
-    status, seconds = header.get("status"), header.get("seconds", 0.0)
+    get = header.get
+    status, seconds, reused = get("status"), get("seconds", 0.0), get("reused", False)
     if status not in SENT_STATUSES or type(seconds) not in (int, float):
         raise ProtocolError(f"an answer with status {status!r:.40} and seconds {seconds!r:.40}")
-    texts = {name: header.get(name) for name in ("error", "what", "stderr")}
-    if not all(text is None or isinstance(text, str) for text in texts.values()):
-        raise ProtocolError("an answer whose error, what or stderr is not text")
-    if type(reused := header.get("reused", False)) is not bool:
+    error, what, stderr = get("error"), get("what"), get("stderr")
+    for text in (error, what, stderr):
+        if text is not None and type(text) is not str:
+            raise ProtocolError("an answer whose error, what or stderr is not text")
+    if type(reused) is not bool:
         raise ProtocolError(f"an answer whose reused is {reused!r:.40}")
+    mutated, aliases = _indices(get("mutated", []), inputs), _indices(get("aliases", []), inputs)
     try:
-        arrays, what = frame.arrays(), texts["what"]
+        arrays = frame.arrays()
     except MissingDtypeError:  # the far side has ml_dtypes and this one has not
         arrays, what = (), "ndarray of bfloat16 (unknown here without ml_dtypes)"
-    mutated, aliases = (_indices(header.get(name, []), inputs) for name in ("mutated", "aliases"))
-    return Answer(status, arrays, texts["error"], what, mutated, aliases, texts["stderr"] or "", float(seconds), reused)
+    return Answer(status, arrays, error, what, mutated, aliases, stderr or "", float(seconds), reused)
 
 
 def _indices(value: Any, inputs: int) -> tuple[int, ...]:
-    if not isinstance(value, list) or not all(type(i) is int and 0 <= i < inputs for i in value):
-        raise ProtocolError(f"not indices of {inputs} input arrays: {value!r:.80}")
-    return tuple(value)
+    if value == [] or (type(value) is list and all(type(i) is int and 0 <= i < inputs for i in value)):
+        return tuple(value)
+    raise ProtocolError(f"not indices of {inputs} input arrays: {value!r:.80}")

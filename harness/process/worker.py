@@ -1,11 +1,10 @@
 """The far side: ``python -m convspec.harness.process.worker BACKEND`` loads a backend and makes the calls asked for.
 
 It runs in interpreters that have only NumPy and a framework. May import the standard library, NumPy,
-`convspec.adapters`, `convspec.reference.geometry` and this package.
+`convspec.adapters` and this package.
 """
 
 import inspect
-import io
 import os
 import platform
 import signal
@@ -13,88 +12,33 @@ import sys
 import threading
 import time
 import warnings
-from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, NoReturn
 
 import numpy as np
 
 from convspec.adapters.backend import METHODS, BackendError, Contract, Unsupported
-from convspec.reference import geometry
 
 from . import protocol
-from .frames import PREFIX, Array, Bytes, Frame, MissingDtypeError, dtype_name, encode, parse, sizes
+from .channel import Channel
+from .frames import Array, Frame, MissingDtypeError, dtype_name, encode
 from .layouts import Laid, changed, lay, shares
+from .memory import HandedOut, foul_free_memory
 from .protocol import Answer, Request
+from .shared import Mapping
 
 # How many arrays a method gives back; any other method may give one array or a tuple of them.
 RESULTS = {"conv2d": 1, "conv2d_vjp": 2, "max_pool": 1, "max_pool_vjp": 1, "max_pool_with_argmax": 2}
 LONGEST_TEXT = 2000
-LARGEST_POISON = 1 << 20  # larger blocks come from the system, which hands them out zeroed, or perturbed where asked
-POISON_BYTE = 0x7F  # NaN in float16, 3.4e38 in float32 and bfloat16, 1.4e306 in float64, and a large integer
-
-
-# ------------------------------------------------------------------------------------------------------- the pipes
-
-
-class Channel:
-    """The two pipes to the harness, moved out of the backend's way.
-
-    The protocol came in on fd 0 and goes out on fd 1. Both are duplicated to descriptors that no child inherits; then
-    fd 0 reads nothing and fd 1 goes to stderr, so that a backend may print, in Python or C, and may read its stdin.
-    """
-
-    def __init__(self) -> None:
-        self._in = io.BufferedReader(io.FileIO(os.dup(0), "r"), 1 << 16)
-        self._out = os.dup(1)
-        self._pid = os.getpid()
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.close(nothing)
-        os.dup2(2, 1)
-        for stream in (sys.stdout, sys.stderr):  # to a file: lines that are still in a buffer die with the process
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(line_buffering=True, errors="backslashreplace")
-
-    @property
-    def incoming(self) -> int:
-        """The descriptor that the calls come in on."""
-        return self._in.fileno()
-
-    def read(self) -> Frame | None:
-        """Read one frame; None at the end of the pipe, also in the middle of a frame: the harness is gone."""
-        prefix = self._in.read(PREFIX.size)
-        if len(prefix) < PREFIX.size:
-            return None
-        header_size, body_size = sizes(prefix)
-        header = self._in.read(header_size)
-        body: Bytes = np.empty(body_size, np.uint8)
-        into = body.data
-        while into:
-            count = self._in.readinto(into)
-            if not count:
-                return None
-            into = into[count:]
-        return None if len(header) < header_size else Frame(parse(header, body_size), body)
-
-    def write(self, parts: Sequence[memoryview]) -> None:
-        """Write one frame."""
-        if os.getpid() != self._pid:  # a backend forked, and its child came back from the call: one answer is enough
-            os._exit(0)
-        left = list(parts)
-        while left:
-            count = os.writev(self._out, left)
-            while left and count >= len(left[0]):
-                count -= len(left.pop(0))
-            if left:
-                left[0] = left[0][count:]
+HANDED_OUT = HandedOut()
 
 
 # --------------------------------------------------------------------------------------------------------- a call
 
 
-def serve_one(backend: object, request: Request) -> Answer:
+def serve_one(backend: object, request: Request, mapping: Mapping | None = None) -> Answer:
     """Make one call, whatever comes of it, and say what came.
 
     Parameters
@@ -103,6 +47,8 @@ def serve_one(backend: object, request: Request) -> Answer:
         Any object with some of a backend's methods.
     request : Request
         The arrays C-contiguous; they are laid out here as the request asks.
+    mapping : Mapping or None
+        Where large arrays of the request may lie, which are then handed on as they are.
 
     Examples
     --------
@@ -115,7 +61,10 @@ def serve_one(backend: object, request: Request) -> Answer:
     method = None if request.op.startswith("_") else getattr(backend, request.op, None)
     if not callable(method):
         return Answer("missing", error=f"the backend has no method {request.op}")
-    laid = [lay(array, layout) for array, layout in zip(request.arrays, request.layouts, strict=True)]
+    laid = [
+        (mapping and mapping.laid(array, layout)) or lay(array, layout)
+        for array, layout in zip(request.arrays, request.layouts, strict=True)
+    ]
     inputs, options = [one.view for one in laid], dict(request.options)
     if request.op == "conv2d" and len(inputs) == 3:
         if not accepts_bias(backend):
@@ -134,31 +83,11 @@ def serve_one(backend: object, request: Request) -> Answer:
     arrays, what = results(request.op, result)
     aliases = tuple([n for n, one in enumerate(laid) if any(shares(array, one) for array in arrays)])
     reused = HANDED_OUT.overwritten()
-    HANDED_OUT.keep(arrays)
+    if aliases:  # told already; the input's memory is not to be held on to
+        arrays = tuple([array.copy() for array in arrays])
+    else:
+        HANDED_OUT.keep(arrays)
     return Answer("ok", arrays, None, what, mutated, aliases, "", seconds, reused)
-
-
-class HandedOut:
-    """The last results as the backend made them, with copies: a buffer that it uses again changes under its caller."""
-
-    MOST, LARGEST = 4, 1 << 16
-
-    def __init__(self) -> None:
-        self._kept: deque[tuple[Array, bytes]] = deque(maxlen=self.MOST)
-
-    def keep(self, arrays: Sequence[Array]) -> None:
-        """Remember these results; large ones are left out, for the copies cost time."""
-        self._kept.extend((array, array.tobytes()) for array in arrays if array.nbytes <= self.LARGEST)
-
-    def overwritten(self) -> bool:
-        """Whether an earlier result has changed since it was returned; it is forgotten then."""
-        changed = [one for one, copy in self._kept if one.tobytes() != copy]
-        if changed:
-            self._kept.clear()
-        return bool(changed)
-
-
-HANDED_OUT = HandedOut()
 
 
 def _mutated(laid: list[Laid]) -> tuple[int, ...]:
@@ -252,40 +181,6 @@ def accepts_bias(backend: object) -> bool:
         return False
 
 
-# ------------------------------------------------------------------------------------------- uninitialised memory
-
-
-def foul_free_memory(request: Request) -> None:
-    """Leave poison where the allocator will next look for blocks of the sizes of the results.
-
-    A backend that forgets to write some outputs then returns poison, not the right answer that an earlier call left
-    there. NumPy keeps up to seven freed blocks of each small size; eight fill that store.
-    """
-    blocks = []
-    for size in _result_sizes(request):
-        if 0 < size <= LARGEST_POISON:
-            blocks += [np.empty(size, np.uint8) for _ in range(8 if size < 1024 else 2)]
-    for block in blocks:
-        block.fill(POISON_BYTE)
-    del blocks
-
-
-def _result_sizes(request: Request) -> set[int]:
-    """Bytes of each result: a gradient is as large as its input, an output as geometry says."""
-    arrays, options = request.arrays, request.options
-    if request.op.endswith("_vjp"):
-        return {array.nbytes for array in arrays[:-1]}
-    try:
-        x, pooling = arrays[0], request.op.startswith("max_pool")
-        kernel = options["ksize"] if pooling else arrays[1].shape[:2]
-        names = ("strides", "padding", "dilations")
-        window = geometry.resolve(x.shape[1:3], kernel, **{name: options[name] for name in names})
-        depth = x.shape[3] if pooling else arrays[1].shape[3]
-    except Exception:  # invalid arguments have no output; then the inputs' sizes have to do
-        return {array.nbytes for array in arrays}
-    return {x.shape[0] * window.output[0] * window.output[1] * depth * x.itemsize}
-
-
 # --------------------------------------------------------------------------------------------------- start and end
 
 
@@ -325,7 +220,7 @@ def hello(backend: Any, text: str) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Load the backend that is named, say hello, and answer calls until the harness closes the pipe."""
     text, *parent = sys.argv[1:] if argv is None else argv
-    channel = Channel()
+    channel, mapping = Channel(), Mapping.inherited()
     _die_with_the_harness(channel.incoming, int(parent[0]) if parent else 0)
     warnings.simplefilter("default")  # a warning is never an error here, whatever PYTHONWARNINGS said
     backend = None
@@ -340,19 +235,27 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         failure = {"class": known or "BackendImportError", "message": message}
         channel.write(encode({"kind": "hello", "protocol": protocol.VERSION, "load_error": failure}))
         os._exit(1)
-    channel.write(encode(greeting))
-    while (frame := channel.read()) is not None:
-        channel.write(_answer(backend, frame))
+    channel.write(encode(greeting if mapping is None else {**greeting, "shared": mapping.told()}))
+    while (frame := channel.read(mapping and mapping.lend)) is not None:
+        channel.write(_answer(backend, frame, mapping))
     os._exit(0)  # not through atexit: a backend's threads and handlers have no say in when it ends
 
 
-def _answer(backend: object, frame: Frame) -> list[memoryview]:
+def _answer(backend: object, frame: Frame, mapping: Mapping | None) -> list[memoryview]:
     serial = frame.header.get("serial", -1)
+    if mapping is not None:
+        mapping.withdraw()
     try:
-        request = protocol.request_from(frame)
+        answer = serve_one(backend, protocol.request_from(frame), mapping)
     except MissingDtypeError as error:
-        return protocol.answer_frame(Answer("unsupported", error=str(error)), serial)
-    return protocol.answer_frame(serve_one(backend, request), serial)
+        answer = Answer("unsupported", error=str(error))
+    if mapping is None:
+        return protocol.answer_frame(answer, serial)
+    places: Sequence[int | None] = ()
+    if frame.header.get("by_address") is True:
+        arrays, places = mapping.offer(answer.arrays)
+        answer = replace(answer, arrays=tuple(arrays))
+    return protocol.answer_frame(answer, serial, places, kept=not mapping.take_back())
 
 
 def _die_with_the_harness(pipe: int, parent: int) -> None:

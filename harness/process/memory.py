@@ -1,0 +1,69 @@
+"""What the far side does about memory that is used again: it fouls what is free, and watches what was handed out.
+
+May import the standard library, NumPy, `convspec.reference.geometry`, `frames` and `protocol`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from convspec.reference import geometry
+
+from .frames import Array
+from .protocol import Request
+
+LARGEST_POISON = 1 << 20  # larger blocks come from the system, which hands them out zeroed, or perturbed where asked
+POISON_BYTE = 0x7F  # NaN in float16, 3.4e38 in float32 and bfloat16, 1.4e306 in float64, and a large integer
+
+
+class HandedOut:
+    """The last results as the backend made them, with copies: a buffer that it uses again changes under its caller."""
+
+    MOST, LARGEST = 4, 1 << 16
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[Array, bytes]] = deque(maxlen=self.MOST)
+
+    def keep(self, arrays: Sequence[Array]) -> None:
+        """Remember these results; large ones are left out, for the copies cost time."""
+        self._kept.extend([(array, array.tobytes()) for array in arrays if array.nbytes <= self.LARGEST])
+
+    def overwritten(self) -> bool:
+        """Whether an earlier result has changed since it was returned; it is forgotten then."""
+        for one, copy in self._kept:
+            if one.tobytes() != copy:
+                self._kept.clear()
+                return True
+        return False
+
+
+def foul_free_memory(request: Request) -> None:
+    """Leave poison where the allocator will next look for blocks of the sizes of the results.
+
+    A backend that forgets to write some outputs then returns poison, not the right answer that an earlier call left
+    there. NumPy keeps up to seven freed blocks of each small size; eight fill that store.
+    """
+    blocks = []
+    for size in _result_sizes(request):
+        if 0 < size <= LARGEST_POISON:
+            blocks += [np.empty(size, np.uint8) for _ in range(8 if size < 1024 else 2)]
+    for block in blocks:
+        block.fill(POISON_BYTE)
+
+
+def _result_sizes(request: Request) -> set[int]:
+    """Bytes of each result: a gradient is as large as its input, an output as geometry says."""
+    arrays, options = request.arrays, request.options
+    if request.op.endswith("_vjp"):
+        return {array.nbytes for array in arrays[:-1]}
+    try:
+        x, pooling = arrays[0], request.op.startswith("max_pool")
+        images, rows, columns, depth = x.shape
+        kernel = options["ksize"] if pooling else arrays[1].shape[:2]
+        window = geometry.lay((rows, columns), kernel, options["strides"], options["padding"], options["dilations"])
+        return {images * window.output[0] * window.output[1] * (depth if pooling else arrays[1].shape[3]) * x.itemsize}
+    except Exception:  # invalid arguments have no output; then the inputs' sizes have to do
+        return {array.nbytes for array in arrays}
