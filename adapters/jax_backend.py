@@ -114,25 +114,31 @@ class JaxBackend:
     ) -> Array:
         """Run ``jax.lax.conv_general_dilated``, and ``+`` where there is a bias."""
         arrays = (x, w) if bias is None else (x, w, bias)
-        return self._run(self._conv2d, *arrays, strides=strides, padding=padding, dilations=dilations, groups=groups)
+        options = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
+        y: Array = self._run(self._conv2d, *arrays, **options)
+        return y
 
     def conv2d_vjp(
         self, x: Array, w: Array, dy: Array, *, strides: Pair, padding: Padding, dilations: Pair, groups: int
     ) -> tuple[Array, Array]:
         """Run ``jax.vjp`` of the very call that `conv2d` makes."""
         options = {"strides": strides, "padding": padding, "dilations": dilations, "groups": groups}
-        return self._run(self._conv2d_vjp, x, w, dy, **options)
+        gradients: tuple[Array, Array] = self._run(self._conv2d_vjp, x, w, dy, **options)
+        return gradients
 
     def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
         """Run ``jax.lax.reduce_window`` with ``jax.lax.max``."""
-        return self._run(self._max_pool, x, ksize=ksize, strides=strides, padding=padding, dilations=dilations)
+        options = {"ksize": ksize, "strides": strides, "padding": padding, "dilations": dilations}
+        y: Array = self._run(self._max_pool, x, **options)
+        return y
 
     def max_pool_vjp(
         self, x: Array, dy: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair
     ) -> Array:
         """Run ``jax.vjp`` of the very call that `max_pool` makes."""
         options = {"ksize": ksize, "strides": strides, "padding": padding, "dilations": dilations}
-        return self._run(self._max_pool_vjp, x, dy, **options)
+        dx: Array = self._run(self._max_pool_vjp, x, dy, **options)
+        return dx
 
     # ---- on tensors: what jax.jit compiles in mode "jit"
 
