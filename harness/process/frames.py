@@ -105,20 +105,22 @@ class Frame(NamedTuple):
         """Return the arrays, as writable views of the body; MissingDtypeError where one is unknown here."""
         found, start = [], 0
         for entry in self.header["arrays"]:
-            dtype, shape = dtype_named(entry["dtype"]), entry["shape"]
-            size = math.prod(shape) * dtype.itemsize
-            raw, begin = self.body, start
-            if "at" in entry:
-                if self.elsewhere is None:
-                    raise ProtocolError("an array in shared memory, where there is none")
-                raw, begin = self.elsewhere(entry["at"], size), 0
-            else:
-                start += size + -size % ALIGNMENT
+            name, shape = entry["dtype"], entry["shape"]
+            dtype = _PLAIN[name] if name in _PLAIN else dtype_named(name)
             try:
-                array: Array = np.ndarray(shape, dtype, raw, begin)  # one step, where slicing and viewing takes four
+                if "at" in entry:
+                    if self.elsewhere is None:
+                        raise ProtocolError("an array in shared memory, where there is none")
+                    raw = self.elsewhere(entry["at"], math.prod(shape) * dtype.itemsize)
+                    array: Array = np.ndarray(shape, dtype, raw)
+                else:
+                    array = np.ndarray(shape, dtype, self.body, start)  # one step, where slicing and viewing takes four
+                    start += array.nbytes + -array.nbytes % ALIGNMENT
+            except ProtocolError:
+                raise
             except (ValueError, OverflowError, TypeError) as error:
                 raise ProtocolError(f"no array has the shape {shape}: {error}") from None
-            found.append(_native(array))
+            found.append(array if np.little_endian else array.byteswap())
         return tuple(found)
 
 

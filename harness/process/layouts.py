@@ -64,9 +64,7 @@ def lay(array: Array, layout: str) -> Laid:
     >>> lay(np.arange(6).reshape(2, 3), "negative").view.strides
     (-24, -8)
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"unknown layout {layout!r}; known are {', '.join(LAYOUTS)}")
-    if layout in ("C", "readonly"):
+    if layout == "C" or layout == "readonly":  # noqa: PLR1714 -- nearly all are
         view, buffer = _allocate(array.shape, array.dtype)
         view[...] = array
         if layout == "readonly":
@@ -74,6 +72,8 @@ def lay(array: Array, layout: str) -> Laid:
         before = array.tobytes() if buffer.size < SMALL else array.reshape(-1).view(np.uint8)
         return Laid(view, buffer, before, view.shape, view.strides)
     build = {"F": _fortran, "strided": _strided, "negative": _negative, "broadcast": _broadcast, "offset": _offset}
+    if layout not in build:
+        raise ValueError(f"unknown layout {layout!r}; known are {', '.join(LAYOUTS)}")
     view, buffer = build[layout](array)
     before = buffer.tobytes() if buffer.size < SMALL else buffer.copy()
     return Laid(view, buffer, before, view.shape, view.strides)

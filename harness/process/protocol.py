@@ -247,7 +247,7 @@ def answer_frame(
     """
     told = {name: value for name, value in vars(answer).items() if value != _USUAL.get(name, value)}
     return framed(
-        f'{{"kind":"answer","serial":{as_json(serial)},"status":"{answer.status}","seconds":{answer.seconds!r}'
+        f'{{"kind":"answer","serial":{packed(serial)},"status":"{answer.status}","seconds":{answer.seconds!r}'
         + (',"kept":true' if kept else "")
         + (f",{as_json(told)[1:]}" if told else "}"),
         answer.arrays,

@@ -27,7 +27,7 @@ from .frames import Array, Frame, MissingDtypeError, dtype_name, encode
 from .layouts import Laid, changed, lay, shares
 from .memory import HandedOut, foul_free_memory
 from .protocol import Answer, Request
-from .shared import Mapping
+from .shared import LEAST, Mapping
 
 # How many arrays a method gives back; any other method may give one array or a tuple of them.
 RESULTS = {"conv2d": 1, "conv2d_vjp": 2, "max_pool": 1, "max_pool_vjp": 1, "max_pool_with_argmax": 2}
@@ -252,7 +252,7 @@ def _answer(backend: object, frame: Frame, mapping: Mapping | None) -> list[memo
     if mapping is None:
         return protocol.answer_frame(answer, serial)
     places: Sequence[int | None] = ()
-    if frame.header.get("by_address") is True:
+    if frame.header.get("by_address") is True and any([array.nbytes >= LEAST for array in answer.arrays]):  # noqa: C419 -- quicker
         arrays, places = mapping.offer(answer.arrays)
         answer = replace(answer, arrays=tuple(arrays))
     return protocol.answer_frame(answer, serial, places, kept=not mapping.take_back())
