@@ -206,6 +206,17 @@ def compiles(text: str) -> bool:
     return bool(modes) and modes[name.mode or next(iter(modes))].compiles
 
 
+def default_mode(text: str) -> str:
+    """Name the mode that a backend is in where its name says none; empty where it has no modes.
+
+    Examples
+    --------
+    >>> default_mode("tensorflow"), default_mode("numpy")
+    ('eager', 'fast')
+    """
+    return next(iter(_offer(parse(text))[1]), "")
+
+
 def _command(text: str) -> BackendName:
     command = text.removeprefix(_COMMAND).strip()
     if not command:

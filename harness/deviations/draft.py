@@ -105,7 +105,7 @@ def help_text() -> str:
 A deviations file is TOML, one [[deviation]] an entry:
   id, backend   its name, and the backend's as on the command line, without device or mode
   versions      which releases, as ">=2.16,<2.22"
-  clause        the clause it breaks; `also`: further clauses that the same cause breaks
+  clause        the clause it breaks; `also`: further clauses that the same cause breaks ("*": any)
   where         which calls: an expression over {", ".join(list(WORDS)[:6])}, ...
   shows         the kinds of finding: value, shape, exception, crash, property, ...
   kind          bug, unspecified, by design or unsupported; reason, url

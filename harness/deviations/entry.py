@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from convspec.adapters import registry
+from convspec.adapters.backend import BackendError
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.invalid import Invalid
 from convspec.harness.verdict import Finding
@@ -66,7 +69,11 @@ class Deviation:
 
     def explains(self, finding: Finding) -> bool:
         """Whether it is about this finding: its clause, its kind, its call."""
-        if finding.clause not in (self.clause, *self.also) or finding.kind not in self.shows or finding.case is None:
+        if (
+            not (finding.clause in (self.clause, *self.also) or "*" in self.also)
+            or finding.kind not in self.shows
+            or finding.case is None
+        ):
             return False
         return self.covers(asked(finding.case))
 
@@ -78,6 +85,19 @@ class Deviation:
         """What a results file says of it."""
         where = {"place": self.place, "lines": list(self.lines), "dtype": case_of(self.witness).dtype}
         return {"id": self.id, "clause": self.clause, "kind": self.kind, "reason": self.reason, "url": self.url} | where
+
+
+@cache
+def default_mode(backend: str) -> str:
+    """The mode that is meant where none is named.
+
+    >>> default_mode("torch"), default_mode("package.module:NAME")
+    ('eager', '')
+    """
+    try:
+        return registry.default_mode(backend)
+    except BackendError:
+        return ""
 
 
 def covers(where: Predicate, case: Case | Invalid) -> bool:
@@ -137,12 +157,13 @@ class Declared:
         base, _, mode = name.partition("%")[0].partition("@")
         backend, _, device = base.partition(":")
         versions = hello.get("versions") or {}
+        usual = default_mode(backend)
         own = str(hello.get("name") or backend).partition(":")[0]  # path/to/file.py:NAME is called as it calls itself
         found = {
             entry.id: entry
             for word in dict.fromkeys((backend, own))
             for entry in entries
-            if entry.concerns(word, str(versions.get(word, "")), device or "cpu", mode or "eager")
+            if entry.concerns(word, str(versions.get(word, "")), device or "cpu", mode or usual)
         }
         return cls(tuple(found.values()))
 

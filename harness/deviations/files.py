@@ -159,7 +159,7 @@ def _entry(of: _Entry) -> Deviation:
         if not isinstance(data[key], str):
             raise of.wrong(f"{key} is {data[key]!r}; it must be text", key)
     for key in ("clause", "also"):
-        for slug in _names(of, key) if key in data else ():
+        for slug in (name for name in (_names(of, key) if key in data else ()) if name != "*"):
             try:
                 clause(slug)
             except UnknownClause as error:
