@@ -25,6 +25,8 @@ class Mode(NamedTuple):
     compiles
         Each new shape or attribute costs a compilation of a tenth of a second or more, so that a run had better ask
         fewer of them. (Tracing a ``tf.function`` takes a tenth of that.)
+    slowly
+        A compilation takes seconds: one dtype is all that can be waited for.
     lacks
         Says what this machine lacks for it, in a few words, or nothing. It imports no framework.
 
@@ -38,4 +40,5 @@ class Mode(NamedTuple):
     how: Any = None
     devices: tuple[str, ...] = ()
     compiles: bool = False
+    slowly: bool = False
     lacks: Callable[[], str] = str

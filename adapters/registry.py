@@ -193,17 +193,25 @@ def expand(texts: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def compiles(text: str) -> bool:
+def compiles(text: str, *, slowly: bool = False) -> bool:
     """Tell whether a backend compiles anew for each shape, so that a run had better ask it fewer of them.
+
+    Parameters
+    ----------
+    text
+        A backend's name.
+    slowly
+        Tell whether that takes seconds.
 
     Examples
     --------
-    >>> compiles("torch@compile"), compiles("torch")
-    (True, False)
+    >>> compiles("torch@compile"), compiles("torch"), compiles("tensorflow@xla", slowly=True)
+    (True, False, False)
     """
     name = parse(text)
     _, modes = _offer(name)
-    return bool(modes) and modes[name.mode or next(iter(modes))].compiles
+    mode = modes[name.mode or next(iter(modes))] if modes else None
+    return mode is not None and (mode.slowly if slowly else mode.compiles)
 
 
 def default_mode(text: str) -> str:

@@ -237,6 +237,7 @@ MODES = {
         "torch.compile of each operation and of its gradient (needs a C++ compiler)",
         Compile,
         compiles=True,
+        slowly=True,
         lacks=_lacks_compiler,
     ),
     "channels_last": Mode("images, filters and gradients in torch.channels_last memory format", ChannelsLast),

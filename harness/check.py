@@ -129,7 +129,7 @@ class Check:
         asked = Question(self.cell.clause)
         calls = invalid_calls(self.cell.clause, self.dtype)
         everything = self.power is not None and self.power.everything
-        self._list(calls, lambda judge, call: judge.refuses(call, asked), shadows=everything)
+        self._list(calls, lambda judge, call: judge.refuses(call, asked), shadows=everything, whole=True)
 
     def reading(self, text: str) -> None:
         """Say which of the allowed readings the backend takes."""

@@ -133,8 +133,8 @@ def backend(request: pytest.FixtureRequest) -> Generator[Judge]:
 @pytest.fixture
 def check(request: pytest.FixtureRequest, backend: Judge, dtype: str) -> Check:
     """What a conformance test asks through; see `convspec.harness.check`."""
-    if dtype not in ("float32", "all") and _sparing(backend):
-        pytest.skip("this mode compiles each shape anew: float32 alone is asked")
+    if dtype not in ("float32", "all") and _sparing(backend, slowly=True):
+        pytest.skip("this mode compiles each shape anew, for seconds: float32 alone is asked")
     return _bound(request.node, backend, dtype)
 
 
@@ -203,12 +203,12 @@ def _bound(item: pytest.Item, judge: Judge, dtype: str) -> Check:
     return made
 
 
-def _sparing(judge: Judge) -> bool:
-    """Whether a backend compiles each shape anew."""
+def _sparing(judge: Judge, *, slowly: bool = False) -> bool:
+    """Whether a backend compiles each shape anew, and whether that takes seconds."""
     from convspec.adapters import registry
 
     name = judge.backend.text.partition("%")[0]
-    return not name.startswith("command:") and registry.compiles(name)
+    return not name.startswith("command:") and registry.compiles(name, slowly=slowly)
 
 
 def _power(item: pytest.Item, judge: Judge) -> Power:

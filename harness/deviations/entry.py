@@ -24,6 +24,8 @@ from convspec.harness.verdict import Finding
 from .predicate import Predicate
 
 KINDS = ("bug", "unspecified", "by design", "unsupported")
+#: In `also`: the cause shows under any clause.
+ANY = "*"
 #: Kinds of finding that cost the backend's process: such calls are asked once, by the witness, and no more.
 FATAL = ("crash", "hang")
 
@@ -69,11 +71,8 @@ class Deviation:
 
     def explains(self, finding: Finding) -> bool:
         """Whether it is about this finding: its clause, its kind, its call."""
-        if (
-            not (finding.clause in (self.clause, *self.also) or "*" in self.also)
-            or finding.kind not in self.shows
-            or finding.case is None
-        ):
+        meant = finding.clause in (self.clause, *self.also) or ANY in self.also
+        if not meant or finding.kind not in self.shows or finding.case is None:
             return False
         return self.covers(asked(finding.case))
 
@@ -182,6 +181,8 @@ class Declared:
     def mark(self, finding: Finding) -> Finding:
         """The finding, with the name of the deviation that explains it."""
         found = [entry for entry in self.entries if entry.explains(finding)]
+        # An entry that names the clause knows more than one whose cause shows anywhere.
+        found = [entry for entry in found if finding.clause in (entry.clause, *entry.also)] or found
         if len(found) > 1:
             self.overlaps.add(f"{found[0].place} and {found[1].place}: both are about {finding.call}; narrow one")
         return replace(finding, deviation=found[0].id) if found else finding
