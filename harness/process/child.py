@@ -1,7 +1,8 @@
 """One worker process seen from outside: started, written to and read from with a deadline, ended, its end explained.
 
 Nothing here can wait for ever: both pipes are non-blocking, and every wait watches the clock, the process, its memory
-and how much it writes to stderr. POSIX only. May import the standard library, NumPy, `frames` and `shared`.
+and how much it writes to stderr. POSIX only. May import the standard library, NumPy, `frames`, `shared` and
+`strays`.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from . import strays
 from .frames import MAX_BODY, PREFIX, SMALL, Array, Bytes, Frame, ProtocolError, parse, sizes
 from .shared import LEAST, TOKEN, VARIABLE, Segment, fetch
 
@@ -56,6 +58,7 @@ class Child:
         # Without a name from the start: nothing is left behind, however either side ends.
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed in `end`
         fcntl.fcntl(self._stderr, fcntl.F_SETFL, fcntl.fcntl(self._stderr, fcntl.F_GETFL) | os.O_APPEND)
+        self._mark_of_all = strays.mark()
         self._segment = Segment.create()
         self._shares, self._reads = False, 0  # what `agree` makes of it
         self._room: Bytes = np.empty(0, np.uint8)
@@ -67,7 +70,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
-                env={**env, **shared},
+                env={**env, **shared, strays.VARIABLE: self._mark_of_all},
                 bufsize=0,
                 start_new_session=True,
                 pass_fds=tuple(map(int, shared.values())),
@@ -284,12 +287,13 @@ class Child:
         return True
 
     def kill(self) -> None:
-        """End the process and all of its group, and reap it."""
+        """End the process, all of its group and whoever left that, and reap it."""
         if self._process.returncode is not None or os.getpid() != self._owner:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where all of the group are gone
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+        strays.end(self._mark_of_all)
 
     def tail(self) -> str:
         """Return the end of what was written to stderr since `mark`."""
