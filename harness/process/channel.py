@@ -46,8 +46,13 @@ class Channel:
             return None
         header_size, body_size = sizes(prefix)
         header = self._in.read(header_size)
-        body: Bytes | bytearray = bytearray(body_size) if body_size <= SMALL else np.empty(body_size, np.uint8)
-        into = memoryview(body)
+        body: Bytes | bytearray
+        if body_size <= SMALL:
+            body = bytearray(body_size)
+            into = memoryview(body)
+        else:
+            body = np.empty(body_size, np.uint8)
+            into = body.data
         while into:
             count = self._in.readinto(into)
             if not count:

@@ -109,13 +109,14 @@ class Child:
         """
         if self._segment is None or not isinstance(told, dict):
             return
-        token, pid, address = self._segment.token, told.get("pid"), told.get("address")
+        token: bytes = self._segment.token
+        pid, address = told.get("pid"), told.get("address")
         self._shares = told.get("token") == token.hex()
         found: Bytes = np.zeros(TOKEN, np.uint8)
         if type(pid) is int and type(address) is int and 0 < pid < 1 << 31 and 0 < address < 1 << 63:
             with contextlib.suppress(OSError):  # it is forbidden, or there is no such process
                 fetch(pid, address, found)
-        self._reads = pid if found.tobytes() == token else 0
+            self._reads = pid if found.tobytes() == token else 0
 
     def place(self, arrays: Sequence[Array]) -> list[int | None]:
         """Put large arrays into the segment, where the worker has it; empty when all of them have to travel."""

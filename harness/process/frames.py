@@ -164,7 +164,9 @@ def framed(header: str, arrays: Iterable[Array], places: Sequence[int | None] = 
     >>> bytes(framed('{"kind":"x"}', [np.zeros(5, np.int8)], [64])[0][16:])
     b'{"kind":"x","arrays":[{"dtype":"int8","shape":[5],"at":64}]}'
     """
-    entries, parts, size = [], [], 0
+    entries: list[str] = []
+    parts: list[bytes | memoryview] = []
+    size = 0
     for n, array in enumerate(arrays):
         name = dtype_name(array.dtype)
         if name is None:
@@ -188,7 +190,7 @@ def framed(header: str, arrays: Iterable[Array], places: Sequence[int | None] = 
     start = PREFIX.pack(MAGIC, len(text), size)
     if size <= SMALL:
         return [memoryview(b"".join((start, text, *parts)))]
-    return [memoryview(start + text), *map(memoryview, parts)]
+    return [memoryview(start + text), *[memoryview(part) for part in parts]]
 
 
 def _bytes_of(array: Array) -> memoryview:

@@ -116,6 +116,7 @@ class Mapping:
         self._start = int(np.frombuffer(self._private, np.uint8).ctypes.data)
         self._token: Bytes = self._pristine[:TOKEN].copy()
         self._lent: list[tuple[weakref.ref[Bytes], int, int]] = []
+        self._dirty: list[tuple[int, int]] = []  # what the backend wrote to, and what is locked up
         self._locked: list[tuple[int, int]] = []
         self._offered: Sequence[Array] = ()
         self._private[TOKEN] = 1  # a page that is written to: does the system tell it from one that is not?
@@ -151,8 +152,8 @@ class Mapping:
         if layout not in ("C", "readonly"):
             return None
         for lent, low, high in self._lent:
-            raw = lent()
-            if raw is not None and array.base is raw:
+            raw, owner = lent(), array.base
+            if raw is not None and owner is not None and owner is raw:
                 array.flags.writeable = layout == "C"
                 return Laid(array, raw, b"", array.shape, array.strides, partial(self._unchanged, low, high))
         return None
@@ -160,6 +161,7 @@ class Mapping:
     def _unchanged(self, low: int, high: int) -> bool:
         if self._tells and not written(self._start + low, high - low):
             return True
+        self._dirty.append((low, high))
         now: Bytes = np.frombuffer(self._private, np.uint8, high - low, low)
         return same_bytes(now, self._pristine[low:high])
 
@@ -174,9 +176,10 @@ class Mapping:
             gc.collect()  # an exception and its frames, say
         if any(lent() is not None for lent, _, _ in self._lent):
             return False
+        while self._dirty:
+            low, high = self._dirty.pop()
+            self._private.madvise(mmap.MADV_DONTNEED, low, high - low)
         for _, low, high in self._lent:
-            if not self._tells or written(self._start + low, high - low):
-                self._private.madvise(mmap.MADV_DONTNEED, low, high - low)
             for start, stop in ((low, min(low + ENDS, high)), (max(low, high - ENDS), high)):
                 self._locked.append((self._start + start, stop - start))
                 _protect(*self._locked[-1], 0)

@@ -236,7 +236,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         channel.write(encode({"kind": "hello", "protocol": protocol.VERSION, "load_error": failure}))
         os._exit(1)
     channel.write(encode(greeting if mapping is None else {**greeting, "shared": mapping.told()}))
-    while (frame := channel.read(mapping and mapping.lend)) is not None:
+    lend = None if mapping is None else mapping.lend
+    while (frame := channel.read(lend)) is not None:
         channel.write(_answer(backend, frame, mapping))
     os._exit(0)  # not through atexit: a backend's threads and handlers have no say in when it ends
 
