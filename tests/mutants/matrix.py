@@ -4,8 +4,8 @@
 
 writes two files, some twenty minutes of work: `matrix.json` here (for each wrong backend the clauses whose checks find
 it broken, with the clause that the finding is of) and, for those of the catalogue, `told.json` beside it: in which cell
-of a run it is told apart soonest, so that a run asks it there first. Both are data that save time or are read by tests; no
-verdict hangs on them. Those that die or hang are left out: `test_detection.py` judges them.
+of a run it is told apart soonest, so that a run asks it there first. Both are data that save time or are read by tests;
+no verdict hangs on them. Those that die or hang are left out: `test_detection.py` judges them.
 """
 
 import json
