@@ -23,11 +23,9 @@ from .explore import Budget, Exploration, Outcome, cause, explore
 from .judge import Ask, Judge, Question
 from .levels import FEW, LEVELS, SPARING
 from .power import Power
-from .verdict import Cell, Finding
+from .verdict import FLAKY, HELD, REFUSED, STALE, WITNESS, Cell, Finding
 
 Array = npt.NDArray[Any]
-#: What became of a witness: still as declared, or not; a flaky one that did not show this time is no fault.
-HELD, STALE, FLAKY = "reproduced", "stale", "not shown this time"
 #: How often the witness of a flaky deviation is asked.
 TRIES = 20
 Holds = Callable[[Ask, Case], Finding | str | None]
@@ -215,16 +213,21 @@ class Check:
         return judged, replay
 
     def _replay(self, entry: Deviation, evaluate: Evaluate) -> None:
-        """Ask the witness of a known deviation; what it shows belongs to the cell."""
+        """Ask the witness of a known deviation; where it shows what is declared, that belongs to the cell.
+
+        What else it may show does not: the other questions of a clause may want other calls. It is stale then.
+        """
         for _ in range(TRIES if entry.flaky else 1):
             with self.judge.replaying(entry):
                 outcome = evaluate(self.judge, entry.witness)
             found = [self.mark(one) for one in (outcome.finding, *outcome.also) if one]
-            if any(one.deviation == entry.id for one in found):
+            shown = [one for one in found if one.deviation == entry.id]
+            if shown:
                 break
-        self.cell.findings.extend(found)
-        held = any(one.deviation == entry.id for one in found) or self.cell.witnesses.get(entry.id) == HELD
-        self.cell.witnesses[entry.id] = HELD if held else FLAKY if entry.flaky else STALE
+        self.cell.findings.extend(shown)
+        said = HELD if shown else REFUSED if outcome.refused else FLAKY if entry.flaky else STALE
+        before = self.cell.witnesses.get(entry.id, said)
+        self.cell.witnesses[entry.id] = min(said, before, key=WITNESS.index)
 
     def mark(self, finding: Finding) -> Finding:
         """The finding, with the name of the known deviation that explains it."""

@@ -27,6 +27,10 @@ FINDING_KINDS = (
     "silent", "property", "precision",
 )  # fmt: skip
 
+#: What became of a witness: still as declared, or not; a flaky one that did not show this time, or one that the backend
+#: does not support, is no fault. Several questions may ask it; the first of these counts.
+WITNESS = HELD, STALE, FLAKY, REFUSED = "reproduced", "stale", "not shown this time", "refused"
+
 #: From best to worst: a summary of several cells shows the worst.
 SEVERITY = (State.PASS, State.NOT_RUN, State.UNSUPPORTED, State.DEVIATION, State.FAIL, State.CRASH)
 

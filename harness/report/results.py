@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from convspec.harness.verdict import State
+from convspec.harness.verdict import WITNESS, State
 from convspec.spec import clauses
 
 FORMAT = "convspec-results"
@@ -88,8 +88,8 @@ def known(
 ) -> dict[str, dict[str, Any]]:
     """Each deviation that concerns a backend, with what became of its witness and the dtypes that it was seen in.
 
-    `state` is *reproduced*; *stale*: the witness passes; *not shown this time*, for a flaky one; *not asked*: no case
-    of its clause is like its witness; or *not run*: the cell of its witness was left out.
+    `state` is *reproduced*; *stale*: the witness passes; *not shown this time*, for a flaky one; *refused*; *not
+    asked*: no case of its clause is like its witness; or *not run*: the cell of its witness was left out.
     """
     mine = [c for c in cells if c["backend"] == backend]
     out = {}
@@ -97,7 +97,7 @@ def known(
         said = [c["witnesses"][name] for c in mine if name in c["witnesses"]]
         own = [c for c in mine if c["clause"] == entry["clause"] and c["dtype"] in (entry["dtype"], "all")]
         ran = any(c["cases"] or c["skipped"] for c in own)
-        state = "reproduced" if "reproduced" in said else said[0] if said else "not asked" if ran else "not run"
+        state = min(said, key=WITNESS.index) if said else "not asked" if ran else "not run"
         seen = [c["dtype"] for c in mine if any(f["deviation"] == name for f in c["findings"])]
         out[name] = entry | {"state": state, "dtypes": list(dict.fromkeys(seen))}
     return out
