@@ -2,9 +2,9 @@
 
     python benchmarks/worker.py [ROUNDS] [--frameworks torch,tensorflow] [--markdown FILE]
 
-Everything is measured in one run, in turns: a call through the worker, the same call of the same backend in this process, the
-bare copies, and a `multiprocessing` pipe that pickles the same arrays there and back. Minima say what it costs, medians
-what else the machine had to do. Linux, where large arrays are shared.
+Everything is measured in one run, in turns: a call through the worker, the same call of the same backend in this
+process, the bare copies, and a `multiprocessing` pipe that pickles the same arrays there and back. Minima say what it
+costs, medians what else the machine had to do. Linux, where large arrays are shared.
 """
 
 import argparse
@@ -91,13 +91,8 @@ def cases():
         height, width, depth, filters = random.integers(3, 10, 4)
         x = random.standard_normal((1, height, width, depth)).astype(np.float32)
         w = random.standard_normal((*random.integers(1, 4, 2), depth, filters)).astype(np.float32)
-        options = {
-            "strides": (1 + n % 2, 1 + n % 3),
-            "padding": ("SAME", "VALID")[n % 2],
-            "dilations": (1, 1),
-            "groups": 1,
-        }
-        yield x, w, options
+        options = {"strides": (1 + n % 2, 1 + n % 3), "padding": ("SAME", "VALID")[n % 2], "dilations": (1, 1)}
+        yield x, w, {**options, "groups": 1}
 
 
 def small(worker, pickled, rounds):
@@ -110,7 +105,7 @@ def small(worker, pickled, rounds):
     }
     found = {name: [] for name in rivals}
     for _ in range(rounds):
-        times = {name: 0.0 for name in rivals}
+        times = dict.fromkeys(rivals, 0.0)
         for case in asked:
             for name, call in rivals.items():
                 times[name] += taken(lambda call=call, case=case: call(*case))
@@ -148,10 +143,10 @@ def large(worker, pickled, size, rounds):
 
 def restarts(name, rounds):
     """Seconds from the call after a death to its answer, without and with a spare; and the import alone, in turns."""
-    module = {"numpy": "numpy"}.get(name, name)
     x, w = np.ones((1, 3, 3, 1), np.float32), np.ones((1, 1, 1, 1), np.float32)
     options = {"strides": (1, 1), "padding": "VALID", "dilations": (1, 1)}
     found = {"import": [], "restart": [], "with a spare": []}
+    importing = [sys.executable, "-c", f"import {name}"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dies.py"
         path.write_text(DIES.format(name=name), encoding="utf-8")
@@ -161,15 +156,12 @@ def restarts(name, rounds):
             for one in (plain, spare):
                 ask(one, x, w, options, 99)
                 ask(one, x, w, options, 1)  # the first death makes the spare
-            for _ in range(rounds):
-                found["import"].append(
-                    taken(lambda: subprocess.run([sys.executable, "-c", f"import {module}"], check=True))
-                )
-                time.sleep(1 + 2 * found["import"][-1])  # the spare is ready
+            for n in range(rounds):
+                time.sleep(1 + 1.5 * found["import"][-1] if n else 10)  # no spare is being started meanwhile
+                found["import"].append(taken(lambda: subprocess.run(importing, check=True, capture_output=True)))
                 for kind, one in (("restart", plain), ("with a spare", spare)):
                     assert ask(one, x, w, options, 99).status == "crash"
                     found[kind].append(taken(lambda one=one: ask(one, x, w, options, 1)))
-                    time.sleep(1 + 2 * found["import"][-1])
     return {kind: (min(times), float(np.median(times))) for kind, times in found.items()}
 
 
@@ -206,7 +198,7 @@ def judged(rounds, frameworks):
                 row(what, "< 1" if kind == "fresh" and size >= 16 else "", ratios, 1, lambda v: f"{v:.2f}")
     pickled.close()
     for name in frameworks:
-        seconds = restarts(name, max(3, rounds // 4))
+        seconds = restarts(name, 3)
         line(f"a restart of {name}", seconds, "s", 1.0)
         for kind in ("restart", "with a spare"):
             beyond = [a - b for a, b in zip(seconds[kind], seconds["import"], strict=True)]
@@ -244,10 +236,12 @@ def main():
             "|---|---|---|---|---|",
             *("| " + " | ".join(r if r[1] else (*r[:-1], "")) + " |" for r in rows),
             "",
-            "What the worker adds is a call through it less the same call of the same backend in this process; *reached* goes",
-            "by the minima. Large: a 1x1 max pool, whose output is as large as its input; the copies are `np.copyto` of as many",
-            "bytes as go in and come out, to memory just allocated (fresh) or used before (warm). A backend's memory is fouled",
-            "in the worker before it gets it, which is part of what is added. Minimum / median of each:",
+            "What the worker adds is a call through it less the same call of the same backend in this process;",
+            "*reached* goes by the minima. All three that answer small calls take turns, so none has its code in the",
+            "processor's caches, as in a check. Large: a 1x1 max pool, whose output is as large as its input; the",
+            "copies are `np.copyto` of as many bytes as go in and come out, to memory just allocated (fresh) or used",
+            "before (warm). The worker's memory is fouled before the backend gets it, which is part of what is added.",
+            "Minimum / median of each:",
             "",
             *(f"- {line}" for line in lines),
             "",
