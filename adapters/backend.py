@@ -65,9 +65,12 @@ class Backend(Protocol):
     or ``((top, bottom), (left, right))``. Results have the dtype of the inputs (float64, float32, float16 or
     ``ml_dtypes.bfloat16``; integers too for pooling).
 
-    Three things are optional: ``bias`` (shape ``(cout,)``) as an explicit keyword parameter of ``conv2d``; a method
-    ``max_pool_with_argmax`` with the arguments of ``max_pool``, which returns ``(y, argmax)``; and the attributes
-    ``contract`` (a :class:`Contract` or a dict), ``version``, ``device`` and ``dtypes`` (names of those it takes).
+    Four things are optional: ``bias`` (shape ``(cout,)``) as an explicit keyword parameter of ``conv2d``; a method
+    ``max_pool_with_argmax`` with the arguments of ``max_pool``, which returns ``(y, argmax)``; methods ``block(x, w,
+    bias, ...)``, which returns ``y``, and ``block_vjp(x, w, bias, dy, ...)``, which returns ``(dx, dw, dbias)``, with
+    the arguments of ``conv2d`` and ``pool``, None or ``(ksize, strides, padding)``: convolution, bias, ReLU and pooling
+    in one, as a compiler fuses them; and the attributes ``contract`` (a :class:`Contract` or a dict), ``version``,
+    ``device`` and ``dtypes`` (names of those it takes).
 
     Examples
     --------

@@ -8,6 +8,7 @@ It may import `convspec.reference`, which is imported when a `NumpyBackend` is c
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import numpy as np
 
@@ -66,6 +67,31 @@ class NumpyBackend:
         )
         return gradients
 
+    def block(
+        self, x: Array, w: Array, bias: Array, *, pool: tuple[Pair, Pair, Padding] | None = None, **options: Any
+    ) -> Array:
+        """Return convolution, bias, ReLU and pooling of this form, one after the other."""
+        hidden: Array = np.maximum(self.conv2d(x, w, bias=bias, **options), x.dtype.type(0))
+        return hidden if pool is None else self.max_pool(hidden, **_pooling(pool))
+
+    def block_vjp(
+        self,
+        x: Array,
+        w: Array,
+        bias: Array,
+        dy: Array,
+        *,
+        pool: tuple[Pair, Pair, Padding] | None = None,
+        **options: Any,
+    ) -> tuple[Array, Array, Array]:
+        """Return the gradients of `block` with respect to the image, the filters and the bias."""
+        sums = self.conv2d(x, w, bias=bias, **options)
+        if pool is not None:
+            dy = self.max_pool_vjp(np.maximum(sums, x.dtype.type(0)), dy, **_pooling(pool))
+        through = np.where(sums > 0, dy, x.dtype.type(0))
+        dx, dw = self.conv2d_vjp(x, w, through, **options)
+        return dx, dw, through.sum(axis=(0, 1, 2), dtype=np.float64).astype(x.dtype)
+
     def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
         """Return ``max_pool`` of this form."""
         y: Array = self._pooling.max_pool(x, ksize=ksize, strides=strides, padding=padding, dilations=dilations)
@@ -88,3 +114,8 @@ class NumpyBackend:
             x, ksize=ksize, strides=strides, padding=padding, dilations=dilations
         )
         return answer
+
+
+def _pooling(pool: tuple[Pair, Pair, Padding]) -> dict[str, Any]:
+    ksize, strides, padding = pool
+    return {"ksize": ksize, "strides": strides, "padding": padding, "dilations": (1, 1)}

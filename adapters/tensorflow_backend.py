@@ -139,6 +139,32 @@ class TensorflowBackend:
             dx, dw = self._mode.run(self._conv2d_vjp, *tensors, **options)
             return _array(dx), _array(dw)
 
+    def block(self, x: Array, w: Array, bias: Array, *, groups: int, **options: Any) -> Array:
+        """Run ``tf.nn.conv2d``, ``bias_add``, ``relu`` and ``max_pool2d``; a mode that compiles takes them as one."""
+        _check_groups(x, w, groups)
+        with self._answer("max_pool" if options.get("pool") else "conv2d"):
+            tensors = [self._mode.tensor(array) for array in (x, w, bias)]
+            return _array(self._mode.run(self._block, *tensors, groups=groups, **options))
+
+    def block_vjp(
+        self, x: Array, w: Array, bias: Array, dy: Array, *, groups: int, **options: Any
+    ) -> tuple[Array, Array, Array]:
+        """Run ``GradientTape.gradient`` on the very call that `block` makes."""
+        _check_groups(x, w, groups)
+        with self._answer("max_pool_vjp" if options.get("pool") else "conv2d_vjp"):
+            tensors = [*(self._mode.source(array) for array in (x, w, bias)), self._mode.tensor(dy)]
+            dx, dw, db = self._mode.run(self._block_vjp, *tensors, groups=groups, **options)
+            return _array(dx), _array(dw), _array(db)
+
+    def _block(self, x: Tensor, w: Tensor, bias: Tensor, *, pool: Any = None, **options: Any) -> Tensor:
+        y = self._tf.nn.relu(self._mode.conv2d(x, w, bias, **options))
+        return y if pool is None else self._mode.max_pool(y, *pool, (1, 1))
+
+    def _block_vjp(self, x: Tensor, w: Tensor, bias: Tensor, dy: Tensor, **options: Any) -> tuple[Tensor, ...]:
+        with self._tape(x, w, bias) as tape:
+            y = self._block(x, w, bias, **options)
+        return tuple(tape.gradient(y, (x, w, bias), dy))
+
     def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
         """Run ``tf.nn.max_pool2d``, or ``tf.nn.pool`` where there is a dilation, which the former does not have."""
         with self._answer("max_pool"):

@@ -127,6 +127,34 @@ class TorchBackend:
             dx, dw = self._torch.autograd.grad(y, (image, filters), self._nchw(dy))
             return self._image(dx), self._array(dw.permute(2, 3, 1, 0))
 
+    def block(self, x: Array, w: Array, bias: Array, **options: Any) -> Array:
+        """Run ``conv2d`` with its bias, ``relu`` and ``max_pool2d``; a mode that compiles takes them as one."""
+        with self._answer():
+            return self._image(self._mode.run(self._block, self._nchw(x), self._oihw(w), self._tensor(bias), **options))
+
+    def block_vjp(self, x: Array, w: Array, bias: Array, dy: Array, **options: Any) -> tuple[Array, Array, Array]:
+        """Run ``torch.autograd.grad`` on the very call that `block` makes."""
+        with self._answer():
+            sources = [self._leaf(t) for t in (self._nchw(x), self._oihw(w), self._tensor(bias))]
+            y = self._mode.run(self._block, *sources, **options)
+            dx, dw, db = self._torch.autograd.grad(y, sources, self._nchw(dy))
+            return self._image(dx), self._array(dw.permute(2, 3, 1, 0)), self._array(db)
+
+    def _block(
+        self,
+        x: Tensor,
+        w: Tensor,
+        b: Tensor,
+        *,
+        strides: Pair,
+        padding: Padding,
+        dilations: Pair,
+        groups: int,
+        pool: Any,
+    ) -> Tensor:
+        y = self._torch.relu(self._conv2d(x, w, b, strides, padding, dilation=dilations, groups=groups))
+        return y if pool is None else self._pool(y, *pool, (1, 1))
+
     def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
         """Run ``torch.nn.functional.max_pool2d``."""
         with self._answer():

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from .backend import DeviceUnavailable, Pair
@@ -42,6 +43,10 @@ class Eager:
     def running(self) -> Iterator[None]:
         """Enclose a call."""
         yield
+
+    def run(self, function: Callable[..., Any], *tensors: Tensor, **options: Any) -> Any:
+        """Call a function of several operations."""
+        return function(*tensors, **options)
 
     def layout(self, tensor: Tensor) -> Tensor:
         """Lay a tensor out in memory."""
@@ -89,6 +94,10 @@ class Compile(Eager):
         except Exception as error:
             last = " ".join(str(error).split()) or type(error).__name__
             raise DeviceUnavailable(f"torch@compile: torch.compile does not work here: {last}") from error
+
+    def run(self, function: Callable[..., Any], *tensors: Tensor, **options: Any) -> Any:
+        """Call a function of several operations, compiled as one."""
+        return self._compiled(partial(function, **options))(*tensors)
 
     def _compiled(self, function: Any) -> Any:
         return self.torch.compile(function, fullgraph=True, dynamic=False)

@@ -37,6 +37,8 @@ OUTPUTS = {
     "max_pool": ("y",),
     "max_pool_vjp": ("dx",),
     "max_pool_with_argmax": ("y", "argmax"),
+    "block": ("y",),
+    "block_vjp": ("dx", "dw", "dbias"),
 }
 
 

@@ -15,6 +15,8 @@ Pair = tuple[int, int]
 Padding = str | tuple[Pair, Pair]
 
 CONVOLUTIONS = ("conv2d", "conv2d_vjp")
+#: Optional methods: convolution, bias, ReLU and perhaps pooling in one, as compilers fuse them.
+BLOCKS = ("block", "block_vjp")
 POOLS = ("max_pool", "max_pool_vjp", "max_pool_with_argmax")
 
 
@@ -35,6 +37,7 @@ class Case:
     recipe: str = "integers"
     layout: str = "C"
     seed: int = 0
+    pool: tuple[Pair, Pair, str] | None = None  # of a block: window, strides and padding; None pools nothing
 
     def but(self, **changes: Any) -> Case:
         """The same case with some fields changed."""
@@ -43,7 +46,7 @@ class Case:
     @property
     def is_convolution(self) -> bool:
         """Whether a filter is part of the call."""
-        return self.op in CONVOLUTIONS
+        return self.op in CONVOLUTIONS or self.op in BLOCKS
 
     @cached_property
     def window(self) -> geometry.Window:
@@ -51,6 +54,14 @@ class Case:
         return geometry.resolve(
             self.x[1:3], self.kernel, strides=self.strides, padding=self.padding, dilations=self.dilations
         )
+
+    @cached_property
+    def pooled(self) -> geometry.Window | None:
+        """The windows of a block's pooling, over what its convolution gives."""
+        if self.pool is None:
+            return None
+        ksize, strides, padding = self.pool
+        return geometry.resolve(self.window.output, ksize, strides=strides, padding=padding)
 
     @property
     def w(self) -> tuple[int, int, int, int]:
@@ -60,7 +71,8 @@ class Case:
     @property
     def y(self) -> tuple[int, int, int, int]:
         """The output's shape, NHWC."""
-        return (self.x[0], *self.window.output, self.filters if self.is_convolution else self.x[3])
+        output = self.window.output if self.pooled is None else self.pooled.output
+        return (self.x[0], *output, self.filters if self.is_convolution else self.x[3])
 
     @property
     def taps(self) -> int:
@@ -79,7 +91,9 @@ class Case:
     def options(self) -> dict[str, Any]:
         """The keywords of the backend's method."""
         common: dict[str, Any] = {"strides": self.strides, "padding": self.padding, "dilations": self.dilations}
-        return common | ({"groups": self.groups} if self.is_convolution else {"ksize": self.kernel})
+        if not self.is_convolution:
+            return common | {"ksize": self.kernel}
+        return common | {"groups": self.groups} | ({"pool": self.pool} if self.op in BLOCKS else {})
 
     def describe(self) -> str:
         """The call in one line, as it would be written."""
@@ -88,8 +102,10 @@ class Case:
             arguments.append(f"w{list(self.w)}")
         if self.op.endswith("_vjp"):
             arguments.append(f"dy{list(self.y)}")
+        if self.op in BLOCKS:
+            arguments.insert(2, f"bias[{self.filters}]")
         options = self.options | ({"bias": f"[{self.filters}]"} if self.bias else {})
-        plain = {"dilations": (1, 1), "groups": 1}
+        plain = {"dilations": (1, 1), "groups": 1, "pool": None}
         shown = [f"{k}={v!r}" for k, v in options.items() if plain.get(k) != v]
         layout = "" if self.layout == "C" else f", {self.layout} memory"
         return f"{self.op}({', '.join(arguments + shown)})  # {self.dtype}, {self.recipe}{layout}, seed {self.seed}"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .case import Case
+from .case import BLOCKS, Case
 from .formats import ACCUMULATOR, FORMATS, dtype_of
 from .windows import reads
 
@@ -71,6 +71,8 @@ def given(case: Case) -> Data:
 def names(case: Case) -> tuple[str, ...]:
     """Which arrays the operation takes, in order; a bias comes last."""
     gradient = ("dy",) if case.op.endswith("_vjp") else ()
+    if case.op in BLOCKS:
+        return ("x", "w", "bias", *gradient)
     if case.is_convolution:
         return ("x", "w", *gradient, *(("bias",) if case.bias else ()))
     return ("x", *gradient)

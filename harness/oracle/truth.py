@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from convspec.harness.cases.case import Case
+from convspec.harness.cases.case import BLOCKS, Case
 from convspec.harness.cases.formats import dtype_of
 from convspec.harness.cases.recipes import Data
 from convspec.reference import conv2d, geometry, max_pool
+
+from .blocks import answers
 
 Array = npt.NDArray[Any]
 Map = Callable[[Array, Array], Array]
@@ -166,6 +168,8 @@ def truths(case: Case, data: Data, *, padding_taps: str = "absent") -> tuple[Tru
             case.dtype,
         )
         return (dx, dw)
+    if case.op in BLOCKS:
+        return tuple(Truth(name, value) for name, value in answers(case, data).items())
     if case.op == "max_pool":
         return (Truth("y", max_pool.forward(data["x"], window)),)
     if case.op == "max_pool_with_argmax":
@@ -227,4 +231,5 @@ def expected_dtype(case: Case, name: str) -> np.dtype[Any]:
 
 def expected_shape(case: Case, name: str) -> tuple[int, ...]:
     """The shape a result must have."""
-    return {"y": case.y, "dx": case.x, "dw": case.w if case.is_convolution else (), "argmax": case.y}[name]
+    shapes = {"y": case.y, "dx": case.x, "argmax": case.y, "dbias": (case.filters,)}
+    return case.w if name == "dw" else shapes[name]

@@ -30,7 +30,8 @@ from .protocol import Answer, Request
 from .shared import LEAST, Mapping
 
 # How many arrays a method gives back; any other method may give one array or a tuple of them.
-RESULTS = {"conv2d": 1, "conv2d_vjp": 2, "max_pool": 1, "max_pool_vjp": 1, "max_pool_with_argmax": 2}
+RESULTS = {"conv2d": 1, "conv2d_vjp": 2, "max_pool": 1, "max_pool_vjp": 1}
+RESULTS |= {"max_pool_with_argmax": 2, "block": 1, "block_vjp": 3}
 LONGEST_TEXT = 2000
 HANDED_OUT = HandedOut()
 

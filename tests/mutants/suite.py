@@ -6,7 +6,7 @@ import inspect
 
 def checks():
     """Every conformance test that needs one backend only: (slug, dtypes, function), in the order of the modules."""
-    for name in ("geometry", "conv2d", "max_pool", "gradients", "state", "numerics", "errors"):
+    for name in ("geometry", "conv2d", "max_pool", "gradients", "state", "numerics", "errors", "network"):
         module = importlib.import_module(f"convspec.conformance.test_{name}")
         for function in list(vars(module).values()):
             marks = [m for m in getattr(function, "pytestmark", []) if m.name == "clause"]

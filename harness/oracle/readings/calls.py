@@ -21,6 +21,7 @@ ULP = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16"
 OTHERS = {
     "conv2d": ("strides", "padding", "dilations", "groups"),
     "max_pool": ("ksize", "strides", "padding", "dilations"),
+    "block": ("strides", "padding", "dilations", "groups", "pool"),
 }
 
 
@@ -144,7 +145,7 @@ def arrays_of(asked):
 
 
 def options_of(asked):
-    family = "conv2d" if asked["op"].startswith("conv2d") else "max_pool"
+    family = next(name for name in OTHERS if asked["op"].startswith(name))
     return {name: asked[name] for name in OTHERS[family]}
 
 
