@@ -153,7 +153,10 @@ class TorchBackend:
         pool: Any,
     ) -> Tensor:
         y = self._torch.relu(self._conv2d(x, w, b, strides, padding, dilation=dilations, groups=groups))
-        return y if pool is None else self._pool(y, *pool, (1, 1))
+        if pool is None:
+            return y
+        ksize, pool_strides, pool_padding = pool
+        return self._pool(y, ksize, pool_strides, pool_padding, (1, 1))
 
     def max_pool(self, x: Array, *, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Array:
         """Run ``torch.nn.functional.max_pool2d``."""

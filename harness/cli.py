@@ -101,8 +101,8 @@ def check(
         raise click.UsageError(f"--json {json_file}: there is no folder {Path(json_file).resolve().parent}")
     chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
     asked = Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes)
-    known = {"deviations": deviations, "no_deviations": no_deviations}
-    sys.exit(run(replace(asked, pythons=pythons, skip_missing=skip_missing, **known)))
+    asked = replace(asked, pythons=pythons, skip_missing=skip_missing)
+    sys.exit(run(replace(asked, deviations=deviations, no_deviations=no_deviations)))
 
 
 @main.command(name="list")

@@ -8,7 +8,7 @@ which crosses xdist's border by itself.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +25,7 @@ _CHECKS = pytest.StashKey["Check"]()
 _JUDGES = pytest.StashKey[dict[str, "Judge"]]()
 _POWERS = pytest.StashKey[dict[str, "Power"]]()
 _DIAGNOSES = pytest.StashKey[dict[str, "Diagnosis"]]()
-_KNOWN = pytest.StashKey["list[Deviation]"]()
+_KNOWN = pytest.StashKey["Sequence[Deviation]"]()
 
 #: OpenMP's threads sleep while they wait, instead of spinning: on a busy machine that is a hundredfold. The second:
 #: threads that frameworks start, held to one by their own environment variables.
@@ -149,7 +149,7 @@ def single_threaded(request: pytest.FixtureRequest, backend: Judge) -> Generator
     judge.backend.close()
 
 
-def _known(config: pytest.Config) -> list[Deviation]:
+def _known(config: pytest.Config) -> Sequence[Deviation]:
     """Every known deviation, those that ship and those given; a malformed file ends the run before it begins."""
     if not config.getoption("backend"):
         return []
@@ -167,7 +167,8 @@ def _declare(config: pytest.Config, judge: Judge) -> None:
     from .deviations import Declared
 
     name = judge.backend.text.partition("%")[0]
-    judge.deviations = Declared.of(config.stash[_KNOWN], name, judge.backend.hello)
+    entries = config.stash[_KNOWN]
+    judge.deviations = Declared.of(entries, name, judge.backend.hello)
 
 
 def _judge(config: pytest.Config, name: str, *, alone: bool = False) -> Judge:
@@ -197,8 +198,9 @@ def _bound(item: pytest.Item, judge: Judge, dtype: str) -> Check:
     cell = Cell(text.slug, text.level, dtype, judge.backend.text)
     config = item.config
     level, seed = config.getoption("level"), config.getoption("convspec_seed")
-    asked = {"power": _power(item, judge), "diagnosis": _diagnosis(item, judge), "sparing": _sparing(judge)}
-    made = Check(judge, cell, level="quick" if asked["sparing"] else level, seed=seed, **asked)
+    sparing, power, diagnosis = _sparing(judge), _power(item, judge), _diagnosis(item, judge)
+    level = "quick" if sparing else level
+    made = Check(judge, cell, level=level, seed=seed, power=power, diagnosis=diagnosis, sparing=sparing)
     item.stash[_CHECKS] = made
     return made
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from convspec.adapters import registry
 from convspec.adapters.backend import BackendError, BackendImportError, DeviceUnavailable
 
+from .cases.case import Case
 from .collector import Collector
 from .deviations import DeviationError
 from .deviations import known as known_deviations
@@ -109,10 +110,14 @@ def _agreement(asked: Run, console: Console) -> list[dict[str, Any]]:
                 asked.level,
                 partial(interpreters.remote, timeout=60.0, env={}, standby=True),
                 known,
-                lambda case, progress=progress, task=task: progress.update(task, now=case.op),
+                partial(_asking, progress, task),
             )
         found += [one.to_dict() for one in differ]
     return found
+
+
+def _asking(progress: Progress, task: TaskID, case: Case) -> None:
+    progress.update(task, now=case.op)
 
 
 def _preflight(asked: Run) -> dict[str, str]:

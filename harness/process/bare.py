@@ -56,7 +56,8 @@ class Worker:
             raise
         self._chunks: queue.Queue[bytes] = queue.Queue()
         self._left, self.serial = b"", 0
-        threading.Thread(target=self._pump, daemon=True).start()
+        self._thread = threading.Thread(target=self._pump, daemon=True)
+        self._thread.start()
 
     def _pump(self) -> None:
         assert self._process.stdout is not None
@@ -132,6 +133,8 @@ class Worker:
         """Make sure that it is gone."""
         self._process.kill()
         self._process.wait()
+        # Closed before the thread has seen its end, a pipe gives its number to the next worker's, whose hello is lost.
+        self._thread.join(LEAVES_WITHIN)
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with contextlib.suppress(OSError):
