@@ -201,8 +201,6 @@ class Check:
             if not declared.entries:
                 return outcome
             met.update(e for e in waiting if _alike(e.witness, case))
-            if outcome.not_asked and declared.forbids(case):
-                self.cell.reason = "every case is one that a known deviation says would end the process"
             finding = outcome.finding and declared.mark(outcome.finding)
             return replace(outcome, finding=finding, also=tuple(declared.mark(one) for one in outcome.also))
 
@@ -249,7 +247,7 @@ class Check:
         for outcome in found.drawn:
             cell.skipped += outcome.not_asked
             cell.cases += not outcome.not_asked
-            cell.refused += bool(outcome.refused)
+            cell.refused += bool(outcome.refused) and not outcome.not_asked
             cell.outputs += outcome.outputs
             cell.vacuous += outcome.vacuous
             cell.reason = outcome.refused or cell.reason

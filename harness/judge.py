@@ -31,6 +31,8 @@ from .verdict import Finding
 SIDE_EFFECTS = {"inputs-unchanged": "changed input", "result-owns-its-memory": "alias"}
 #: What no caller's `except Exception` would catch.
 NO_EXCEPTIONS = ("SystemExit", "KeyboardInterrupt", "GeneratorExit")
+#: Not asked, for a reason that is no loss of this run.
+FORBIDDEN = Outcome(not_asked=True, refused="a known deviation says that such calls end the process")
 OUTPUTS = {
     "conv2d": ("y",),
     "conv2d_vjp": ("dx", "dw"),
@@ -143,7 +145,9 @@ class Judge:
         """An invalid call: any exception is right; an answer, a crash or a hang is not."""
         request = call.request()
         asked = Call(request, question.clause, call, (call.change,))
-        if self.asker.stopped(asked) or self.deviations.forbids(call):
+        if self.deviations.forbids(call):
+            return FORBIDDEN
+        if self.asker.stopped(asked):
             return Outcome(not_asked=True)
         answer, also = self.asker.ask(asked)
         if answer.status == "missing":
@@ -175,7 +179,9 @@ class Judge:
     def results(self, case: Case, data: Data, question: Question) -> tuple[dict[str, Array], tuple[Finding, ...]]:
         """The arrays that the backend returned, by name, after all that can be wrong with them but their values."""
         asked = _call(case, data, question.clause)
-        if self.asker.stopped(asked) or self.deviations.forbids(case):
+        if self.deviations.forbids(case):
+            raise NoResult(FORBIDDEN)
+        if self.asker.stopped(asked):
             raise NoResult(Outcome(not_asked=True))
         if case.bias and not self.backend.hello.get("accepts_bias"):
             raise NoResult(Outcome(refused="its conv2d takes no bias"))

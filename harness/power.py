@@ -149,7 +149,7 @@ class Power:
 
     def put(self, case: Case, evaluate: Evaluate, outcome: Outcome) -> tuple[list[str], dict[str, str]]:
         """Put a case that the backend was asked to every reading that is left: (told apart, out of reach with why)."""
-        if outcome.not_asked:
+        if outcome.not_asked and not outcome.refused:
             return [], {}
         told, reach = [], {}
         for shadow in self.fitting(self.here, case):
