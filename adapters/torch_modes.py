@@ -160,7 +160,7 @@ class Modules(Eager):
         module = nn.Conv2d(cin, cout, kernel, bias=bias is not None, dtype=w.dtype, device=w.device, **options)
         module.weight = w if isinstance(w, nn.Parameter) else nn.Parameter(w)
         if bias is not None:
-            module.bias = nn.Parameter(bias)
+            module.bias = bias if isinstance(bias, nn.Parameter) else nn.Parameter(bias)
         return module(self.pad(x, first, 0))
 
     def max_pool2d(self, x: Tensor, first: Pads, **options: Any) -> Any:
