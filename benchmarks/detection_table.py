@@ -88,7 +88,7 @@ def summary(columns: list[str], table: Table, peers: dict[str, Record], distrust
         wrong, right = ([n for n in zoo if n in found] for zoo in (ZOO, SPARED))
         kills, alarms = (sum(killed(found[n], without) for n in names) for names in (wrong, right))
         seconds = sum(r["seconds"] for r in found.values()) / max(len(found), 1)
-        flagged = f"{alarms} of {len(right)}" if right else "see [trust.md](trust.md)"
+        flagged = f"{alarms} of {len(right)}" if right else "not measured here (trust.py)"
         rows.append(f"| {title} | {calls} | {kills} of {len(wrong)} | {flagged} | {seconds:.2f} |")
 
     for column in columns:
