@@ -6,7 +6,7 @@ It may import NumPy (for the types) and nothing of ours, and no framework ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -25,6 +25,7 @@ __all__ = [
     "UnknownBackend",
     "Unsupported",
     "missing_methods",
+    "present",
 ]
 
 Array = NDArray[Any]
@@ -103,6 +104,32 @@ class Backend(Protocol):
     ) -> Array:
         """Send ``dy``, of the shape of ``y``, to the first maximum of each window: ``dx``, shaped as ``x``."""
         ...
+
+
+def present(backend: str, device: str, devices: Iterable[tuple[str, bool, str]]) -> str:
+    """Say how a device that is there was detected.
+
+    Parameters
+    ----------
+    backend, device
+        Their names.
+    devices
+        Those that the adapter knows: name, whether it is there, and how that was detected.
+
+    Raises
+    ------
+    DeviceUnavailable
+        It is not there.
+
+    Examples
+    --------
+    >>> present("torch", "cpu", [("cpu", True, "torch 2.13.0")])
+    'torch 2.13.0'
+    """
+    available, how = {name: rest for name, *rest in devices}[device]
+    if not available:
+        raise DeviceUnavailable(f"{backend}:{device}: no {device.upper()} device: {how}")
+    return str(how)
 
 
 def missing_methods(backend: object) -> tuple[str, ...]:

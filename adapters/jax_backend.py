@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, Contract, DeviceUnavailable, Padding, Pair, Unsupported
+from .backend import Array, Contract, Padding, Pair, Unsupported, present
 from .modes import Mode
 
 __all__ = ["JaxBackend", "devices", "probe"]
@@ -86,9 +86,7 @@ class JaxBackend:
         self._jax = jax = _jax()
         self.mode = mode
         self.version = jax.__version__
-        available, how = {name: rest for name, *rest in devices(jax)}[device]
-        if not available:
-            raise DeviceUnavailable(f"jax:{device}: no {device.upper()} device: {how}")
+        how = present("jax", device, devices(jax))
         self.device = how if device == "gpu" else device
         self._place = jax.devices(device)[0]
         # JAX documents that float32 may run in TF32 on a GPU unless this switch, its own, says otherwise. That it

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, Contract, DeviceUnavailable, Padding, Pair, Unsupported
+from .backend import Array, Contract, DeviceUnavailable, Padding, Pair, Unsupported, present
 from .modes import Mode
 from .padding import pads_of
 
@@ -96,9 +96,7 @@ class OnnxruntimeBackend:
         self._onnx = importlib.import_module("onnx")
         self.mode = mode
         self.version = ort.__version__
-        available, how = {name: rest for name, *rest in devices(ort)}[device]
-        if not available:
-            raise DeviceUnavailable(f"onnxruntime:{device}: no {device.upper()} device: {how}")
+        present("onnxruntime", device, devices(ort))
         self.device = device
         self._provider = _PROVIDERS[device]
         # Its CUDA provider documents that convolutions may use TF32 unless its option use_tf32 is 0.

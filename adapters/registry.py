@@ -33,7 +33,18 @@ from .backend import BackendError, BackendImportError, DeviceUnavailable, Unknow
 from .loading import import_file, import_module, importable, instantiate, last_line, lookup, not_installed
 from .modes import Mode
 
-__all__ = ["BUILT_IN", "GROUP", "BackendName", "compiles", "entry_points", "expand", "load", "parse"]
+__all__ = [
+    "BUILT_IN",
+    "GROUP",
+    "BackendName",
+    "Label",
+    "compiles",
+    "default_mode",
+    "entry_points",
+    "expand",
+    "load",
+    "parse",
+]
 
 #: The entry-point group in which other distributions offer backends.
 GROUP = "convspec.backends"
@@ -212,6 +223,31 @@ def compiles(text: str, *, slowly: bool = False) -> bool:
     _, modes = _offer(name)
     mode = modes[name.mode or next(iter(modes))] if modes else None
     return mode is not None and (mode.slowly if slowly else mode.compiles)
+
+
+class Label(NamedTuple):
+    """The words of a backend's label: ``backend[:device][@mode][%interpreter]``; empty where one is not there."""
+
+    backend: str
+    device: str = ""
+    mode: str = ""
+    interpreter: str = ""
+
+    @classmethod
+    def of(cls, text: str) -> Label:
+        """Take a label apart, whatever it names; nothing is looked up, and nothing refused.
+
+        Examples
+        --------
+        >>> Label.of("torch:cuda@tf32%old")
+        Label(backend='torch', device='cuda', mode='tf32', interpreter='old')
+        >>> Label.of("path/to/file.py:Mine").backend
+        'path/to/file.py'
+        """
+        name, _, interpreter = text.partition("%")
+        base, _, mode = name.partition("@")
+        backend, _, device = base.partition(":")
+        return cls(backend, device, mode, interpreter)
 
 
 def default_mode(text: str) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .backend import Array, BackendImportError, Contract, DeviceUnavailable, Padding, Pair, Unsupported
+from .backend import Array, BackendImportError, Contract, Padding, Pair, Unsupported, present
 from .tensorflow_modes import MODES
 
 __all__ = ["TensorflowBackend", "devices", "probe"]
@@ -99,9 +99,7 @@ class TensorflowBackend:
         self._tf = tf = _tensorflow(mode)
         self.mode = mode
         self.version = tf.__version__
-        available, how = {name: rest for name, *rest in devices(tf)}[device]
-        if not available:
-            raise DeviceUnavailable(f"tensorflow:{device}: no {device.upper()} device: {how}")
+        how = present("tensorflow", device, devices(tf))
         self.device = how if device == "gpu" else device
         self._place = f"/{device.upper()}:0"
         self._mode = MODES[mode].how(tf)

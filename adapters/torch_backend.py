@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, Contract, DeviceUnavailable, Padding, Pair, Unsupported
+from .backend import Array, Contract, Padding, Pair, Unsupported, present
 from .padding import pads_of
 from .torch_modes import MODES
 
@@ -89,9 +89,7 @@ class TorchBackend:
         self._device = device
         self.mode = mode
         self.version = torch.__version__
-        available, how = {name: rest for name, *rest in devices(torch)}[device]
-        if not available:
-            raise DeviceUnavailable(f"torch:{device}: no {device.upper()} device: {how}")
+        how = present("torch", device, devices(torch))
         self.device = how if device == "cuda" else device
         self._mode = MODES[mode].how(torch)
         # torch documents that cuDNN convolutions may use TF32 unless this switch, its own, is off; without cuDNN they

@@ -159,7 +159,6 @@ class Check:
     ) -> None:
         self._asked += 1
         full = self.budget
-        share *= 1.0 if self.dtype in ("float32", "all") else full.others
         budget = replace(full, examples=max(min(3, full.examples), round(full.examples * share)))
         start = self.seed + self._asked
         seen = self._put(evaluate, shadows)

@@ -87,15 +87,16 @@ class Collector:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the results file, also after Ctrl-C; a backend that could not be had ends with status 2."""
-        path = self.config.getoption("convspec_json")
-        if path and self.cells:
-            from .report.results import write
+        if self.cells:
+            from .report.results import stale, write
 
-            write(self.results(), path)
+            found, path = self.results(), self.config.getoption("convspec_json")
+            if path:
+                write(found, path)
+            if session.exitstatus == pytest.ExitCode.OK and stale(found):
+                session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self.fatal:
             session.exitstatus = 2
-        elif session.exitstatus == pytest.ExitCode.OK and self.cells and _stale(self.results()):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """The table under pytest's own output."""
@@ -105,12 +106,6 @@ class Collector:
             terminalreporter.section("convspec")
             for line in summary_lines(self.results()):
                 terminalreporter.write_line(line)
-
-
-def _stale(results: dict[str, Any]) -> bool:
-    from .report.results import stale
-
-    return bool(stale(results))
 
 
 def _not_run(slug: str, level: str, dtype: str, backend_name: str) -> dict[str, Any]:
@@ -142,7 +137,7 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
 def attributed(cells: dict[tuple[str, str, str], dict[str, Any]]) -> list[dict[str, Any]]:
     """Give each finding to the clause that it breaks, wherever it was seen; one witness for a cause is enough."""
     from .explore import cause
-    from .verdict import Finding, State, worst
+    from .verdict import LOSSES, Finding, State, worst
 
     out = {key: dict(cell, findings=[]) for key, cell in cells.items()}
     seen = set()
@@ -156,7 +151,7 @@ def attributed(cells: dict[tuple[str, str, str], dict[str, Any]]) -> list[dict[s
                 continue
             seen.add(mark)
             out[target]["findings"].append(finding)
-            state = "crash" if finding["kind"] in ("crash", "hang") else "fail"
+            state = "crash" if finding["kind"] in LOSSES else "fail"
             state = "deviation" if finding["deviation"] else state
             out[target]["state"] = worst([State(out[target]["state"]), State(state)]).value
     return list(out.values())

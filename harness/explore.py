@@ -41,7 +41,6 @@ class Budget:
     shrink_calls: int
     shrink_seconds: float
     crashes: int
-    others: float = 1.0  # the part of the examples that is drawn for types other than float32
 
 
 @dataclass

@@ -106,7 +106,7 @@ class Interpreters:
                     f"{label}: which interpreter is {match[2]}? {known}; add --python {match[2]}=/path/to/python"
                 )
             return match[1], self.named[match[2]]
-        name = re.split("[:@]", label, maxsplit=1)[0]
+        name = registry.Label.of(label).backend
         return label, self.named.get(label, self.named.get(name, self.default))
 
     def check(self, labels: Iterable[str]) -> None:
@@ -252,7 +252,7 @@ def _loads(backend: RemoteBackend, text: str, python: str | None) -> None:
         if python is None:
             raise
         message, advice, _rest = str(error).partition("; install it: ")
-        built_in = registry.BUILT_IN.get(re.split("[:@]", text, maxsplit=1)[0])
+        built_in = registry.BUILT_IN.get(registry.Label.of(text).backend)
         if advice and built_in:
             install = shlex.join([executable(python), "-m", "pip", "install", built_in.packages[0]])
             raise BackendImportError(f"{message} in {python}; install it there: {install}") from None

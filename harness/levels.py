@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from .explore import Budget
 
-#: Examples a cell of float32 (and what part of that for other types), new calls for shrinking one cause, and crashes of
-#: one clause that are worth a restart. The seconds are for backends that are very slow: elsewhere the calls run out
-#: first, so that a run repeats itself.
+#: Examples a cell, new calls for shrinking one cause, and crashes of one clause that are worth a restart. The seconds
+#: are for backends that are very slow: elsewhere the calls run out first, so that a run repeats itself.
 LEVELS = {
-    "quick": Budget(examples=10, others=1.0, shrink_calls=60, shrink_seconds=10, crashes=1),
+    "quick": Budget(examples=10, shrink_calls=60, shrink_seconds=10, crashes=1),
     "standard": Budget(examples=40, shrink_calls=150, shrink_seconds=20, crashes=2),
     "deep": Budget(examples=400, shrink_calls=1000, shrink_seconds=60, crashes=4),
 }

@@ -166,9 +166,8 @@ def _declare(config: pytest.Config, judge: Judge) -> None:
     """Tell the judge which deviations concern the backend; it is started for that, or cannot be had."""
     from .deviations import Declared
 
-    name = judge.backend.text.partition("%")[0]
     entries = config.stash[_KNOWN]
-    judge.deviations = Declared.of(entries, name, judge.backend.hello)
+    judge.deviations = Declared.of(entries, judge.backend.text, judge.backend.hello)
 
 
 def _judge(config: pytest.Config, name: str, *, alone: bool = False) -> Judge:

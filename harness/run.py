@@ -24,7 +24,7 @@ from convspec.adapters.backend import BackendError, BackendImportError, DeviceUn
 
 from .cases.case import Case
 from .collector import Collector
-from .deviations import DeviationError
+from .deviations import Deviation, DeviationError
 from .deviations import known as known_deviations
 from .interpreters import Interpreters
 from .report import results as results_file
@@ -58,7 +58,7 @@ def run(asked: Run, console: Console | None = None) -> int:
     try:
         asked = replace(asked, backends=tuple(registry.expand(asked.backends)))
         missing = _preflight(asked)
-        known_deviations(asked.deviations, ours=not asked.no_deviations)
+        known = known_deviations(asked.deviations, ours=not asked.no_deviations)
     except (BackendError, DeviationError) as error:
         errors.print(f"convspec: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
         return COULD_NOT_RUN
@@ -73,7 +73,7 @@ def run(asked: Run, console: Console | None = None) -> int:
         return _nothing(asked, live, status, errors)
     found = collector.results()
     if status != pytest.ExitCode.INTERRUPTED and not asked.expression:
-        found["agreement"] = _agreement(asked, console)
+        found["agreement"] = _agreement(asked, known, console)
         if asked.json_file:
             results_file.write(found, asked.json_file)
     terminal.render(found, console)
@@ -94,12 +94,11 @@ def run(asked: Run, console: Console | None = None) -> int:
     return BROKEN if results_file.broken_musts(found) or results_file.stale(found) else PASSED
 
 
-def _agreement(asked: Run, console: Console) -> list[dict[str, Any]]:
+def _agreement(asked: Run, known: list[Deviation], console: Console) -> list[dict[str, Any]]:
     """What modes of one framework do not agree on, where several were asked."""
     from . import agreement
 
     interpreters = Interpreters.parse(asked.pythons)
-    known = known_deviations(asked.deviations, ours=not asked.no_deviations)
     found: list[dict[str, Any]] = []
     for modes in agreement.groups(asked.backends):
         with Progress(TextColumn("do {task.description} agree?"), TimeElapsedColumn(), TextColumn("{task.fields[now]}"),

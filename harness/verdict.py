@@ -21,6 +21,8 @@ class State(StrEnum):
     NOT_RUN = "not run"
 
 
+#: What costs the backend's process.
+LOSSES = ("crash", "hang")
 #: What can be wrong with an answer.
 FINDING_KINDS = (
     "value", "shape", "dtype", "type", "exception", "exit", "crash", "hang", "changed input", "alias", "reused memory",
@@ -66,7 +68,7 @@ class Finding:
     @property
     def is_crash(self) -> bool:
         """Whether the backend's process was lost."""
-        return self.kind in ("crash", "hang")
+        return self.kind in LOSSES
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able data."""

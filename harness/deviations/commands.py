@@ -61,9 +61,10 @@ def check(files: tuple[str, ...], backends: tuple[str, ...]) -> None:
     click.echo(f"{len(entries)} deviations are well formed" + (f": those of {', '.join(files)} too" if files else ""))
     if not backends:
         return
+    from convspec.adapters.registry import Label  # noqa: PLC0415
     from convspec.harness.run import Run, run  # noqa: PLC0415
 
-    names = {name.partition("%")[0].partition("@")[0].partition(":")[0] for name in backends}
+    names = {Label.of(name).backend for name in backends}
     slugs = sorted({e.clause for e in entries if e.backend in names})
     if not slugs:
         raise click.UsageError(f"no deviation of {', '.join(sorted(names))} is known")

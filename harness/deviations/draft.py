@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from convspec.adapters.registry import Label
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
 
@@ -45,8 +46,7 @@ def drafts(results: dict[str, Any]) -> Iterator[str]:
 
 def _draft(results: dict[str, Any], label: str, clause: str, kind: str, findings: list[dict[str, Any]]) -> str:
     smallest = min(findings, key=lambda f: f["elements"])
-    backend, _, mode = label.partition("%")[0].partition("@")
-    backend = backend.partition(":")[0]
+    backend, mode = Label.of(label).backend, Label.of(label).mode
     version = str(results["backends"].get(label, {}).get("versions", {}).get(backend, ""))
     release = ".".join(version.partition("+")[0].split(".")[:2])
     lines = [

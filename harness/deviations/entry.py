@@ -1,7 +1,8 @@
 """A known deviation of one backend from one clause, and those of them that concern a run.
 
 May import the cases, the adapters' names and the verdicts. A deviation covers the findings of its clause and kinds on
-the calls of its predicate, and nothing else. It is strict: its witness is asked first, and one that passes is *stale*.
+the calls of its predicate, and nothing else. It is strict: its witness is asked in every run, and one that passes is
+*stale*.
 """
 
 from __future__ import annotations
@@ -19,15 +20,13 @@ from convspec.adapters import registry
 from convspec.adapters.backend import BackendError
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.invalid import Invalid
-from convspec.harness.verdict import Finding
+from convspec.harness.verdict import LOSSES, Finding
 
 from .predicate import Predicate
 
 KINDS = ("bug", "unspecified", "by design", "unsupported")
 #: In `also`: the cause shows under any clause.
 ANY = "*"
-#: Kinds of finding that cost the backend's process: such calls are asked once, by the witness, and no more.
-FATAL = ("crash", "hang")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +56,8 @@ class Deviation:
 
     @property
     def fatal(self) -> bool:
-        """Whether its calls may cost the process."""
-        return any(kind in FATAL for kind in self.shows)
+        """Whether its calls may cost the process: they are asked once, by the witness, and no more."""
+        return any(kind in LOSSES for kind in self.shows)
 
     def concerns(self, backend: str, version: str, device: str, mode: str) -> bool:
         """Whether it speaks of this backend, in this version, on this device and in this mode."""
@@ -149,20 +148,19 @@ class Declared:
 
     @classmethod
     def of(cls, entries: Iterable[Deviation], name: str, hello: dict[str, Any]) -> Declared:
-        """Those that speak of what a worker says it is. `name` is the backend as it was named, name[:device][@mode].
+        """Those that speak of what a worker says it is. `name` is the backend as it was named.
 
-        The interpreter that it runs in, ``%NAME`` at the end, says nothing about the backend: its version does.
+        The interpreter that it runs in says nothing about the backend: its version does.
         """
-        base, _, mode = name.partition("%")[0].partition("@")
-        backend, _, device = base.partition(":")
+        label = registry.Label.of(name)
         versions = hello.get("versions") or {}
-        usual = default_mode(backend)
-        own = str(hello.get("name") or backend).partition(":")[0]  # path/to/file.py:NAME is called as it calls itself
+        device, mode = label.device or "cpu", label.mode or default_mode(label.backend)
+        own = registry.Label.of(str(hello.get("name") or name)).backend  # a file's NAME is called as it calls itself
         found = {
             entry.id: entry
-            for word in dict.fromkeys((backend, own))
+            for word in dict.fromkeys((label.backend, own))
             for entry in entries
-            if entry.concerns(word, str(versions.get(word, "")), device or "cpu", mode or usual)
+            if entry.concerns(word, str(versions.get(word, "")), device, mode)
         }
         return cls(tuple(found.values()))
 
@@ -176,7 +174,7 @@ class Declared:
 
     def forbids(self, call: Case | Invalid) -> bool:
         """Whether a call is known to cost the process, so that it is not asked again for every clause that meets it."""
-        return any(e.fatal and e is not self.replaying and e.covers(call) for e in self.entries if e.fatal)
+        return any(e.fatal and e is not self.replaying and e.covers(call) for e in self.entries)
 
     def mark(self, finding: Finding) -> Finding:
         """The finding, with the name of the deviation that explains it."""

@@ -58,8 +58,6 @@ def shipped() -> list[Deviation]:
     True
     """
     folder = files("convspec.adapters") / "deviations"
-    if not folder.is_dir():
-        return []
     return list(_shipped(tuple(sorted(str(file) for file in folder.iterdir() if file.name.endswith(".toml")))))
 
 
@@ -90,17 +88,14 @@ def read(path: str | Path, *, name: str | None = None) -> list[Deviation]:
     if data or not isinstance(tables, list):
         raise DeviationError(f"{name}:1: unknown table {next(iter(data), 'deviation')!r}; entries are [[deviation]]")
     lines = text.splitlines()
-    # As many headers as tables: TOML has no other way to write an array of tables, but for inline ones.
     starts = [number for number, line in enumerate(lines, 1) if _HEADER.match(line)]
-    ends = [*(number - 1 for number in starts[1:]), len(lines)][: len(starts)]
     if len(starts) != len(tables):
         raise DeviationError(f"{name}:1: write each entry as a table of its own, under [[deviation]]")
-    entries = [
-        _entry(_Entry(name, lines, first, last, table))
-        for first, last, table in zip(starts, ends, tables, strict=False)
+    following = [*starts[1:], len(lines) + 1]
+    return [
+        _entry(_Entry(name, lines, first, following[number] - 1, table))
+        for number, (first, table) in enumerate(zip(starts, tables, strict=True))
     ]
-    alone(entries)
-    return entries
 
 
 def known(paths: Iterable[str | Path] = (), *, ours: bool = True) -> list[Deviation]:
@@ -109,7 +104,7 @@ def known(paths: Iterable[str | Path] = (), *, ours: bool = True) -> list[Deviat
     Raises
     ------
     DeviationError
-        As `read` and `alone` do.
+        As `read` does, or two entries do not go together: `alone`.
     """
     entries = [*(shipped() if ours else ()), *(entry for path in paths for entry in read(path))]
     alone(entries)

@@ -1,7 +1,7 @@
 """Several results files as one: a matrix of backends, versions, devices and modes, each judged where it was at hand.
 
-May import the results' reader and writer. What a run said stays as it was said; a backend that two files hold gets its
-version, and where that is no help the file's name, into its label.
+May import the results' reader and the adapters' names. What a run said stays as it was said; a backend that two files
+hold gets its version, and where that is no help the file's name, into its label.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from convspec.adapters.registry import Label
 
 from .results import FORMAT, VERSION, read
 
@@ -87,7 +89,7 @@ def _labels(named: list[tuple[Path, dict[str, Any]]]) -> dict[tuple[int, str], s
 
 
 def _version(_: Path, document: dict[str, Any], name: str) -> str:
-    framework = name.partition("%")[0].partition("@")[0].partition(":")[0]
+    framework = Label.of(name).backend
     return str(document["backends"].get(name, {}).get("versions", {}).get(framework, ""))
 
 
@@ -98,7 +100,7 @@ def agreement(document: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[st
     """
     by_cell: dict[tuple[str, str, str], dict[str, str]] = {}
     for cell in document["cells"]:
-        framework = cell["backend"].partition("@")[0].partition(":")[0].partition("%")[0].partition(" ")[0]
+        framework = Label.of(cell["backend"].partition(" ")[0]).backend  # what follows a blank tells versions apart
         by_cell.setdefault((framework, cell["clause"], cell["dtype"]), {})[cell["backend"]] = cell["state"]
     for (framework, clause, dtype), states in by_cell.items():
         judged = {state for state in states.values() if state not in ("not run", "unsupported")}

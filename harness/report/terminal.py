@@ -1,11 +1,11 @@
 """The report on a terminal: a table of clauses by backends, each failure in full, and the count.
 
-May import rich, the specification and the verdicts. Shapes differ as well as colours: nothing is told by colour alone.
+May import rich, the specification, the adapters' names and the verdicts. Shapes differ as well as colours: nothing is
+told by colour alone.
 """
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +15,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from convspec.adapters.registry import Label
 from convspec.harness.verdict import SEVERITY, Finding, State
 from convspec.spec import clauses
 
@@ -81,7 +82,7 @@ def table(results: dict[str, Any], *, only_differing: bool = False) -> Table:
 
 def _heading(results: dict[str, Any], name: str) -> str:
     versions = results["backends"].get(name, {}).get("versions", {})
-    framework = re.split("[:@%]", name, maxsplit=1)[0]
+    framework = Label.of(name).backend
     version = versions.get(framework) or results["backends"].get(name, {}).get("version")
     return f"{name}\n{version}" if version else name
 

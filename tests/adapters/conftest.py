@@ -32,10 +32,16 @@ def name(request):
     return request.param
 
 
+@pytest.fixture(params=[np.asfortranarray, lambda x: x[:, ::-1, ::-1], lambda x: np.broadcast_to(x[:, :1], x.shape)])
+def layout(request):
+    """What lays an array out in memory as no framework wants it: two of the three hold other values."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def frameworks():
     """What is below: the tests of one folder do not import each other."""
-    return SimpleNamespace(Convolution=Convolution, Pooling=Pooling, same=same)
+    return SimpleNamespace(Convolution=Convolution, Pooling=Pooling, Lowest=Lowest, same=same)
 
 
 def dtype(name):
@@ -82,3 +88,13 @@ class Pooling:
         self.y, self.argmax = reference.max_pool_with_argmax(self.x, **self.keywords)
         self.dy = lattice(5, self.y.shape, name)
         self.dx = reference.max_pool_vjp(self.x, self.dy, **self.keywords)
+
+
+class Lowest:
+    """One pooling of integers, most of them the lowest of their type, which no pad may be taken for."""
+
+    def __init__(self, name, padding):
+        lowest = np.iinfo(name).min
+        self.x = np.array([lowest, lowest + 1, lowest, lowest, lowest, lowest], name).reshape(1, 2, 3, 1)
+        self.keywords = {"ksize": (2, 2), "strides": (1, 2), "padding": padding, "dilations": (1, 1)}
+        self.y = registry.load("numpy").max_pool(self.x, **self.keywords)

@@ -94,10 +94,8 @@ def test_every_dtype_in_every_mode(frameworks, backend, name):
 
 @pytest.mark.parametrize("name", ["int8", "uint8", "int16", "uint16", "int32", "int64"])
 def test_integer_pooling(frameworks, eager, name):
-    lowest = np.iinfo(name).min
-    x = np.array([lowest, lowest + 1, lowest, lowest, lowest, lowest], name).reshape(1, 2, 3, 1)
-    keywords = {"ksize": (2, 2), "strides": (1, 2), "padding": ((3, 0), (0, 2)), "dilations": (1, 1)}
-    frameworks.same(eager.max_pool(x, **keywords), registry.load("numpy").max_pool(x, **keywords))
+    case = frameworks.Lowest(name, ((3, 0), (0, 2)))
+    frameworks.same(eager.max_pool(case.x, **case.keywords), case.y)
 
 
 def test_what_jax_says_it_does_not_offer_is_unsupported(backend):
@@ -119,9 +117,6 @@ def test_xla_says_what_it_does_not_offer_by_its_status(eager, monkeypatch):
     assert str(refusal.value) == "JAX says: UNIMPLEMENTED: a convolution in 64 bits is not for this device"
 
 
-@pytest.mark.parametrize(
-    "layout", [np.asfortranarray, lambda x: x[:, ::-1, ::-1], lambda x: np.broadcast_to(x[:, :1], x.shape)]
-)
 def test_memory_layouts_and_what_the_caller_owns(frameworks, backend, layout):
     x = layout(X)
     x.flags.writeable = False
