@@ -159,7 +159,8 @@ class Check:
     ) -> None:
         self._asked += 1
         full = self.budget
-        budget = replace(full, examples=max(min(3, full.examples), round(full.examples * share)))
+        examples = full.examples if self.dtype == "float32" else full.others
+        budget = replace(full, examples=max(min(3, examples), round(examples * share)))
         start = self.seed + self._asked
         seen = self._put(evaluate, shadows)
         judged, replay = self._judged(evaluate)

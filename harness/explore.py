@@ -35,9 +35,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much may be spent on one clause and dtype."""
+    """How much may be spent on one clause and dtype.
+
+    `examples` are drawn for float32 and `others` for each other dtype: most clauses are about geometry, and a kernel that
+    is wrong in one dtype alone is rarer than one that is wrong.
+    """
 
     examples: int
+    others: int
     shrink_calls: int
     shrink_seconds: float
     crashes: int
