@@ -37,8 +37,8 @@ class Outcome:
 class Budget:
     """How much may be spent on one clause and dtype.
 
-    `examples` are drawn for float32 and `others` for each other dtype: most clauses are about geometry, and a kernel that
-    is wrong in one dtype alone is rarer than one that is wrong.
+    `examples` are drawn for float32 and `others` for each other dtype: most clauses are about geometry, and a kernel
+    that is wrong in one dtype alone is rarer than one that is wrong.
     """
 
     examples: int

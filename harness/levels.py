@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from .explore import Budget
 
-#: Examples a cell of float32 and one of the other dtypes, new calls for shrinking one cause, and crashes of one clause that are worth a restart. The seconds
-#: are for backends that are very slow: elsewhere the calls run out first, so that a run repeats itself.
+#: Examples a cell of float32 and one of the other dtypes, new calls for shrinking one cause, and crashes of one clause
+#: that are worth a restart. The seconds are for backends that are very slow: elsewhere the calls run out first, so that
+#: a run repeats itself.
 LEVELS = {
     "quick": Budget(examples=8, others=4, shrink_calls=60, shrink_seconds=10, crashes=1),
     "standard": Budget(examples=40, others=40, shrink_calls=150, shrink_seconds=20, crashes=2),

@@ -19,8 +19,8 @@ from mutants.test_detection import judge_of
 MATRIX = json.loads((Path(__file__).resolve().parent / "matrix.json").read_text(encoding="utf-8"))
 UMBRELLAS = {"attributes-combine", "tail-sizes"}
 
-#: MUST clause: a wrong backend that its check alone catches, at level quick or standard. The findings of the two clauses
-#: about memory are made in whatever check the call is made; there, all findings are of that clause.
+#: MUST clause: a wrong backend that its check alone catches, at level quick or standard. The findings of the two
+#: clauses about memory are made in whatever check the call is made; there, all findings are of that clause.
 ALONE = {
     "accumulate-at-least-float32": "LongHalvesInBfloat16",
     "accumulate-gradients-at-least-float32": "GradientHalvesInBfloat16",
