@@ -21,7 +21,7 @@ class Lazy(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names, in order."""
-        return [*super().list_commands(ctx), "deviations"]
+        return [*super().list_commands(ctx), "deviations", "mnist"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One command; what it needs is imported then."""
@@ -29,6 +29,10 @@ class Lazy(click.Group):
             from .deviations.commands import deviations
 
             return deviations
+        if cmd_name == "mnist":
+            from .training.commands import mnist
+
+            return mnist
         return super().get_command(ctx, cmd_name)
 
 
@@ -42,6 +46,7 @@ def main() -> None:
     convspec check path/to/mine.py:NAME  judge a backend of your own: four methods
     convspec spec same-odd-pixel-last    read the clause that a verdict names
     convspec deviations                  what is known of released frameworks
+    convspec mnist torch tensorflow      train a small net in lockstep with the reference
     """  # noqa: D301 -- click's mark for lines to be left as they are
 
 

@@ -71,7 +71,7 @@ class Diagnosis:
             names = [n for n in _candidates(witness.op) if n not in self._named and fits(n) and self._borne_out(n)]
             if not names:
                 return ""
-            chosen = min(names, key=_particular)
+            chosen = min(names, key=particular)
             self._named.append(chosen)
         return str(readings.known()[chosen].zoo.what)
 
@@ -166,7 +166,7 @@ def _candidates(op: str) -> Iterable[str]:
     return (n for n, reading in readings.known().items() if any(c["op"] == op for c in reading.zoo.witness))
 
 
-def _particular(name: str) -> tuple[int, str]:
+def particular(name: str) -> tuple[int, str]:
     """How much a reading is about: the one that says less is preferred."""
     return len(readings.known()[name].zoo.what), name
 

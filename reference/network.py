@@ -55,7 +55,7 @@ def relu_vjp(x: Array, dy: Array) -> Array:
     array([ 0.,  0., 30.])
     """
     _gradient(dy, x.shape, _float("x", x))
-    return np.where(x > 0, dy, x.dtype.type(0))
+    return _kept(x > 0, dy)
 
 
 def leaky_relu(x: Array, slope: float = 0.01) -> Array:
@@ -312,6 +312,16 @@ def sgd(
             raise ValueError(f"{name} have shapes {shapes}, expected those of the parameters, one for each")
     moved = [v.dtype.type(momentum) * v + g for v, g in zip(given, gradients, strict=True)]
     return [p - p.dtype.type(rate) * v for p, v in zip(parameters, moved, strict=True)], moved
+
+
+def _kept(keep: Array, dy: Array) -> Array:
+    """The elements of dy that are kept, zeros for the others: by bits, as `where` takes three times as long."""
+    if dy.flags.c_contiguous:
+        bits = np.dtype(f"i{dy.itemsize}")
+        kept = np.negative(keep.view(np.int8), dtype=bits)  # all bits, or none
+        kept &= dy.view(bits)
+        return kept.view(dy.dtype)
+    return np.where(keep, dy, dy.dtype.type(0))
 
 
 def _float(name: str, a: object, dtype: np.dtype[Any] | None = None) -> np.dtype[Any]:

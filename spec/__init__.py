@@ -42,13 +42,16 @@ __all__ = [
 ]
 
 #: Topics in reading order; each is a file ``<topic>.md``. `source.md` has no clauses and is not one of them.
-TOPICS = ("geometry", "conv2d", "max_pool", "gradients", "numerics", "errors", "network")
+TOPICS = ("geometry", "conv2d", "max_pool", "gradients", "numerics", "errors", "network", "training")
 #: The words of RFC 2119 that a clause may stand on.
 LEVELS = ("MUST", "SHOULD", "MAY")
 #: Groups of clauses that a backend is read by: nobody needs dilation to be right in `core`.
-PROFILES = ("core", "gradients", "dilation", "groups", "explicit", "integers", "special-values", "errors", "network")
-#: Who a clause is asked of: every backend, or this library's own reference.
-SCOPES = ("backend", "reference")
+PROFILES = (
+    "core", "gradients", "dilation", "groups", "explicit", "integers", "special-values", "errors", "network",
+    "training",
+)  # fmt: skip
+#: Who a clause is asked of: every backend, this library's own reference, or every backend by training with it.
+SCOPES = ("backend", "reference", "training")
 
 _PARTS = ("Formula", "Why", "Example", "Systems")
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -91,7 +94,8 @@ class Clause:
     profile
         One of `PROFILES`.
     scope
-        ``"backend"`` when every backend is asked, ``"reference"`` when only this library is.
+        ``"backend"`` when every backend is asked, ``"reference"`` when only this library is, ``"training"`` when a
+        backend is asked by training with it (`convspec mnist`).
     statement
         The sentence or two that a backend is held to, on one line.
     formula, why, example, systems

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 import convspec
-from convspec.reference import geometry, network
+from convspec.reference import geometry, network, training
 from convspec.spec import clause, clauses
 
 NAMES = {
     "np": np,
     "geometry": geometry,
     "network": network,
+    "training": training,
     **{
         name: getattr(convspec, name)
         for name in ("conv2d", "conv2d_vjp", "max_pool", "max_pool_vjp", "max_pool_with_argmax")

@@ -1,0 +1,181 @@
+"""How far a step of training may lie from the reference's: the criteria of `spec/training.md`, in units of each.
+
+May import the reference and the oracle's bounds. Everything is compared at the reference's own weights, so that nothing
+that was compared before has a say. ReLU signs and the maxima of windows are taken from the backend where it is near
+enough to be free in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from convspec.adapters.backend import Contract
+from convspec.harness.oracle.bounds import WINOGRAD_AMPLIFICATION
+from convspec.reference import geometry, training
+from convspec.reference import max_pool as pooling
+from convspec.reference.arguments import Array
+from convspec.reference.training import Net, Operations, Own, Pass
+
+#: Relative error of the loss; of an output or a gradient, against its largest element; of a branch that differs.
+LOSS, GRADIENT, MARGIN = 5e-6, 5e-5, 1e-5
+#: Units in the last place, of the larger of a weight and its change.
+ULPS = 4
+EPSILON = 2.0**-23
+
+
+class Compared(NamedTuple):
+    """Errors in units of what is allowed, in the order in which they are made: forward, loss, then back."""
+
+    errors: dict[str, float]
+
+    @property
+    def worst(self) -> tuple[str, float]:
+        """The largest error and what it is of."""
+        name = max(self.errors, key=lambda one: self.errors[one])
+        return name, self.errors[name]
+
+    @property
+    def first(self) -> str:
+        """What parts first; empty where nothing does."""
+        return next((name for name, error in self.errors.items() if not error <= 1), "")
+
+
+def names(net: Net) -> list[str]:
+    """What is compared in a step, in the order of `Compared`.
+
+    Examples
+    --------
+    >>> names(training.NETS["B"])[:3]
+    ['0 conv2d: output', '1 max_pool: output', '2 leaky_relu: output']
+    """
+    layers = [f"{number} {kind}" for number, (kind, _) in enumerate(net)]
+    back: list[str] = []
+    for number in reversed(range(len(net))):
+        back.append(f"{layers[number]}: gradient of the output")
+        if number in training.weighted(net):
+            back += [f"{layers[number]}: gradient of the {part}" for part in ("weights", "bias")]
+    return [*(f"{layer}: output" for layer in layers), "loss", "branches", *back]
+
+
+def allowance(contract: Contract) -> float:
+    """By how much the criteria are wider for what a backend declares: coarser inputs, or a transform."""
+    if contract.tf32:
+        return 2.0**13  # TF32 keeps 13 bits fewer
+    return {"winograd": WINOGRAD_AMPLIFICATION, "fft": 16.0}.get(contract.algorithm, 1.0)
+
+
+def compare(
+    net: Net,
+    batch: tuple[Array, Array],
+    parameters: Sequence[Array],
+    reference: Pass,
+    got: Pass,
+    *,
+    ops: Operations = Own,
+    scale: float = 1.0,
+    retake: bool = True,
+) -> Compared:
+    """Compare a backend's pass with the reference's, in units of the criteria times `scale`.
+
+    Where branches differ, the reference goes back once more along the backend's, unless `retake` is false: its
+    gradients were then changed afterwards.
+    """
+    errors: dict[str, float] = {}
+    found = iter(names(net))
+    for mine, theirs in zip(reference.outputs, got.outputs, strict=True):
+        errors[next(found)] = relative(mine, theirs) / (GRADIENT * scale)
+    errors[next(found)] = _scalar(reference.loss, got.loss) / (LOSS * scale)
+    same = all(a.shape == b.shape for a, b in zip(reference.outputs, got.outputs, strict=True))
+    margin, differ = branches(net, reference.outputs, got.outputs) if same else (np.inf, False)
+    errors[next(found)] = margin / (MARGIN * scale)
+    if differ and retake:
+        reference = training.backward(net, *batch, parameters, reference.outputs, ops, got.outputs)
+    places = dict(zip(training.weighted(net), range(0, len(parameters), 2), strict=True))
+    for number in reversed(range(len(net))):
+        mine, theirs = reference.output_gradients[number], got.output_gradients[number]
+        errors[next(found)] = relative(mine, theirs) / (GRADIENT * scale)
+        for part in (0, 1) if number in places else ():
+            at = places[number] + part
+            errors[next(found)] = relative(reference.gradients[at], got.gradients[at]) / (GRADIENT * scale)
+    return Compared(errors)
+
+
+def relative(mine: Array, theirs: Array) -> float:
+    """Largest difference over the largest element; infinity where shapes, types or NaN do not fit."""
+    if mine.shape != theirs.shape or mine.dtype != theirs.dtype:
+        return float("inf")
+    with np.errstate(all="ignore"):
+        error = float(np.abs(mine - theirs).max(initial=0.0))
+        largest = float(max(mine.max(initial=0.0), -mine.min(initial=0.0)))
+    if error == 0:
+        return 0.0
+    return error / largest if largest and np.isfinite(error) else float("inf")
+
+
+def _scalar(mine: Any, theirs: Any) -> float:
+    return relative(np.asarray(mine).reshape(()), np.asarray(theirs).reshape(()))
+
+
+def branches(net: Net, mine: Sequence[Array], theirs: Sequence[Array]) -> tuple[float, bool]:
+    """How far from a tie the reference is where the other took another branch, and whether it did anywhere."""
+    margin, differ = 0.0, False
+    for number, (kind, options) in enumerate(net):
+        if number == 0 or kind not in ("relu", "leaky_relu", "max_pool"):
+            continue
+        own, other = mine[number - 1], theirs[number - 1]
+        if np.array_equal(own, other):
+            continue
+        if kind == "max_pool":
+            window = geometry.lay(own.shape[1:3], options["ksize"], options["strides"], options["padding"], 1)
+            one, two = pooling.argmax(own, window), pooling.argmax(other, window)
+            apart = one != two
+            flat = own.reshape(len(own), -1)
+            away = [np.take_along_axis(flat, at.reshape(len(own), -1), 1).reshape(at.shape) for at in (one, two)]
+            distance = (away[0] - away[1])[apart]
+        else:
+            apart = (own > 0) != (other > 0)
+            distance = np.abs(own[apart])
+        if distance.size:
+            differ = True
+            largest = float(np.abs(own).max())
+            margin = max(margin, float(distance.max()) / largest if largest else float("inf"))
+    return margin, differ
+
+
+def compare_update(
+    before: Sequence[Array], after: Sequence[Array], gradients: Sequence[Array], rate: float, momentum: float
+) -> Compared:
+    """Compare a backend's next velocities and weights with the classical rule, given its own gradients.
+
+    The velocity may be as wrong as a gradient may be; the weights follow from the backend's own velocity to a few ulp.
+    """
+    half = len(before) // 2
+    errors: dict[str, float] = {}
+    for number in range(half):
+        w, v, w1, v1, g = before[number], before[half + number], after[number], after[half + number], gradients[number]
+        with np.errstate(all="ignore"):
+            expected = v.dtype.type(momentum) * v + g
+            allowed = GRADIENT * float(np.abs(g).max()) + ULPS * EPSILON * float(np.abs(expected).max())
+            errors[f"velocity {number}"] = _ratio(float(np.abs(v1 - expected).max()), allowed)
+            change = v.dtype.type(rate) * v1
+            ulp = EPSILON * np.maximum(np.abs(w), np.abs(change))
+            off = np.abs(w1.astype(np.float64) - (w.astype(np.float64) - rate * v1.astype(np.float64)))
+            errors[f"weights {number}"] = _ratio(float((off / np.maximum(ulp, 1e-45)).max()), ULPS)
+    return Compared(errors)
+
+
+def _ratio(error: float, allowed: float) -> float:
+    if error == 0:
+        return 0.0
+    return error / allowed if allowed and np.isfinite(error) else float("inf")
+
+
+def distance(mine: Sequence[Array], theirs: Sequence[Array]) -> float:
+    """Euclidean distance of all weights, relative to the reference's length."""
+    with np.errstate(all="ignore"):
+        apart = sum(float(((a.astype(np.float64) - b) ** 2).sum()) for a, b in zip(mine, theirs, strict=True))
+        length = sum(float((a.astype(np.float64) ** 2).sum()) for a in mine)
+    return float(np.sqrt(apart / length)) if np.isfinite(apart) and length else float("inf")

@@ -1,0 +1,299 @@
+"""One run of `convspec mnist`: the pieces in processes of their own, a live display, the verdicts, the files.
+
+May import everything of the harness.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import json
+import multiprocessing
+import os
+import platform
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import convspec
+from convspec.adapters import registry
+from convspec.adapters.backend import BackendError
+from convspec.harness.interpreters import Interpreters
+from convspec.harness.run import BROKEN, COULD_NOT_RUN, INTERRUPTED, PASSED, make_console
+from convspec.reference.training import NETS
+
+from . import data, judge, report, tasks
+from .lockstep import names
+from .tasks import ENVIRONMENT, Record, Task
+
+FORMAT, VERSION = "convspec-training", 1
+TWINS = 5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for on the command line."""
+
+    backends: tuple[str, ...]
+    nets: tuple[str, ...] = ("A", "B")
+    steps: int = 100
+    seeds: tuple[int, ...] = (0,)
+    batch: int = 64
+    rate: float = 0.05
+    momentum: float = 0.9
+    full: bool = False
+    download: bool = False
+    folder: str | None = None
+    pythons: tuple[str, ...] = ()
+    json_file: str | None = None
+    plots: str | None = None
+    resume: bool = False
+    state: str = ".convspec"
+    processes: int | None = None
+
+    def tasks(self) -> list[Task]:
+        """All pieces, the longest first."""
+        descent = {"steps": self.steps, "batch": self.batch, "rate": self.rate, "momentum": self.momentum}
+        everyone = [(name, True) for name in self.backends]
+        everyone += [(who, False) for who in ("float64", "reference", *(f"twin {n}" for n in range(1, TWINS + 1)))]
+        return [
+            Task(net, seed, who, backend, **descent, pythons=self.pythons)
+            for net in self.nets
+            for seed in self.seeds
+            for who, backend in everyone
+        ]
+
+
+def run(asked: Asked, console: Console | None = None) -> int:
+    """Train, judge, report, and return the exit status."""
+    console = console or make_console()
+    errors = Console(stderr=True, emoji=False)
+    try:
+        backends = tuple(registry.expand(asked.backends))
+        Interpreters.parse(asked.pythons).check(backends)
+        asked = Asked(**{**vars(asked), "backends": backends})
+        digits = load(asked)
+        if asked.batch > len(digits.images):
+            raise BackendError(f"--batch {asked.batch}: there are only {len(digits.images):,} images")
+    except (BackendError, data.DataError) as error:
+        errors.print(f"convspec: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return COULD_NOT_RUN
+    folder = _folder(asked, digits)
+    if not asked.resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    console.print(f"Data: {digits.source}; {len(digits.images):,} images and {len(digits.test_images):,} to test")
+    try:
+        records = _all(asked, folder, console)
+    except KeyboardInterrupt:
+        console.print("Interrupted; the same command with --resume goes on from here.", style="yellow")
+        return INTERRUPTED
+    found = document(asked, digits, records)
+    report.render(found, console)
+    if asked.json_file:
+        Path(asked.json_file).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        console.print(f"Results: {asked.json_file}", highlight=False)
+    if asked.plots:
+        from . import plots  # noqa: PLC0415 - matplotlib takes a second
+
+        for file in plots.write(found, digits, Path(asked.plots)):
+            console.print(f"Picture: {file}", highlight=False)
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        Path(asked.state).rmdir()  # if nothing else is kept there
+    return BROKEN if report.broken(found) else PASSED
+
+
+def load(asked: Asked) -> data.Digits:
+    """The images that were asked for."""
+    if asked.full or asked.folder:
+        return data.full(Path(asked.folder) if asked.folder else None, download=asked.download)
+    return data.subset()
+
+
+def _folder(asked: Asked, digits: data.Digits) -> Path:
+    """Where the pieces are kept: another one for whatever would change a result."""
+    facts = [tasks.as_dict(task) for task in asked.tasks()]
+    key = hashlib.sha256(json.dumps([convspec.__version__, facts]).encode())
+    key.update(digits.images[:: max(1, len(digits.images) // 100)].tobytes())
+    return Path(asked.state) / f"mnist-{key.hexdigest()[:12]}"
+
+
+# ------------------------------------------------------------------------------------------------------ the pieces
+
+
+_queue: Any = None
+
+
+def _begin(queue: Any) -> None:
+    global _queue  # noqa: PLW0603 - one a process
+    _queue = queue
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends us
+
+
+def _work(task: Task, asked: Asked, folder: str) -> None:
+    def tell(done: int, total: int, text: str) -> None:
+        _queue.put((task.name, done, total, text))
+
+    tasks.run(task, load(asked), Path(folder), tell)
+    _queue.put((task.name, 1, 1, "done"))
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update({name: value for name, value in ENVIRONMENT.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _all(asked: Asked, folder: Path, console: Console) -> dict[tuple[str, int, str], Record]:
+    """Every piece done, what there is of it already included."""
+    pieces = asked.tasks()
+    context = multiprocessing.get_context("spawn")
+    queue = context.SimpleQueue()
+    workers = min(len(pieces), asked.processes or max(1, os.cpu_count() or 1))
+    with _one_thread_each(), Live(console, len(pieces)) as live:
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(queue,))
+        try:
+            waiting = {pool.submit(_work, task, asked, str(folder)) for task in pieces}
+            while waiting:
+                while not queue.empty():
+                    live.tell(*queue.get())
+                finished = {future for future in waiting if future.done()}
+                for future in finished:
+                    future.result()
+                waiting -= finished
+                live.tick(len(pieces) - len(waiting))
+                time.sleep(0.05)
+        except BaseException:
+            _end(pool, waiting)
+            raise
+        pool.shutdown()
+    return {(task.net, task.seed, task.who): Record.load(folder / task.file) for task in pieces}
+
+
+def _end(pool: ProcessPoolExecutor, waiting: set[Future[None]]) -> None:
+    """End all pieces at once: what they kept is whole, and their backends end with them."""
+    for future in waiting:
+        future.cancel()
+    for process in list((pool._processes or {}).values()):  # no public way
+        process.kill()
+    pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Live:
+    """A bar for all, and a line for each piece that is at work; a line now and then where there is no terminal."""
+
+    EVERY = 15.0
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console, self.total = console, total
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                   TextColumn("{task.fields[now]}"))  # fmt: skip
+        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._all = self.progress.add_task("training", total=total, now="starting ...")
+        self._lines: dict[str, Any] = {}
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Live:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.progress.stop()
+
+    def tell(self, name: str, done: int, total: int, text: str) -> None:
+        """Where a piece is."""
+        if text == "done":
+            if name in self._lines:
+                self.progress.remove_task(self._lines.pop(name))
+            return
+        if name not in self._lines:
+            self._lines[name] = self.progress.add_task(name, total=total, now=text)
+        self.progress.update(self._lines[name], completed=done, now=text)
+        self._last = f"{name}, step {done} of {total}: {text}"
+
+    def tick(self, done: int) -> None:
+        """How many are done."""
+        self.progress.update(self._all, completed=done, now="")
+        if not self.console.is_terminal and time.monotonic() - self._said > self.EVERY:
+            self._said = time.monotonic()
+            self.console.print(f"{done}/{self.total} runs done; {getattr(self, '_last', 'starting')}", highlight=False)
+
+
+# ---------------------------------------------------------------------------------------------------- the document
+
+
+def document(asked: Asked, digits: data.Digits, records: dict[tuple[str, int, str], Record]) -> dict[str, Any]:
+    """Everything that was found, JSON-able."""
+    found: list[judge.Verdict] = []
+    runs: list[dict[str, Any]] = []
+    for net in asked.nets:
+        for seed in asked.seeds:
+            mine = {who: record for (n, s, who), record in records.items() if (n, s) == (net, seed)}
+            twins = {who: record for who, record in mine.items() if who not in asked.backends}
+            reference = twins["reference"]
+            for who, record in mine.items():
+                runs.append(_run(net, seed, who, who in asked.backends, record, reference, digits))
+            for who in asked.backends:
+                found += judge.verdicts(net, seed, who, mine[who], twins, digits)
+    backends = {who: records[asked.nets[0], asked.seeds[0], who].facts for who in asked.backends}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "convspec": convspec.__version__,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+        },
+        "data": {"source": digits.source, "images": len(digits.images), "test_images": len(digits.test_images)},
+        "descent": {key: getattr(asked, key) for key in ("steps", "batch", "rate", "momentum")},
+        "nets": list(asked.nets),
+        "seeds": list(asked.seeds),
+        "backends": {
+            who: {**facts.get("hello", {}), "native": facts.get("native", False)} for who, facts in backends.items()
+        },
+        "compared": {net: names(NETS[net]) for net in asked.nets},
+        "verdicts": [verdict.to_dict() for verdict in found],
+        "runs": runs,
+    }
+
+
+def _run(
+    net: str, seed: int, who: str, backend: bool, record: Record, reference: Record, digits: data.Digits
+) -> dict[str, Any]:
+    """What one training run was like, for tables and pictures."""
+    arrays = record.arrays
+    one: dict[str, Any] = {"net": net, "seed": seed, "who": who, "backend": backend, "facts": record.facts}
+    if "errors" in arrays:
+        one["errors"] = [[float(f"{e:.3g}") for e in row] for row in arrays["errors"][: record.done.get("led", 0)]]
+        one["losses_led"] = arrays["losses led"][: record.done.get("led", 0)].tolist()
+    if "predicted" in arrays:
+        apart = np.linalg.norm(arrays["sketch"] - reference.arrays["sketch"], axis=1)
+        one["marks"] = arrays["marks"].tolist()
+        one["distance"] = (apart / np.linalg.norm(reference.arrays["sketch"], axis=1)).tolist()
+        one["losses"] = arrays["losses"].tolist()
+        one["accuracy"] = judge.accuracy(record, digits)
+        wrong = np.flatnonzero(arrays["predicted"] != digits.test_labels)
+        one["misclassified"] = [[int(i), int(arrays["predicted"][i])] for i in wrong[:200]]
+        one["first_filters"] = record.kept("end")[0].astype(np.float64).round(6).tolist()
+    return one
