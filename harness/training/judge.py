@@ -5,7 +5,7 @@ May import this folder, the verdicts and the specification.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -96,16 +96,16 @@ def _state(right: bool) -> State:
     return State.PASS if right else State.FAIL
 
 
-def _operations(say: Any, facts: dict[str, Any]) -> Verdict:
+def _operations(say: Callable[..., Verdict], facts: dict[str, Any]) -> Verdict:
     wrong = facts.get("operation")
     text = f"step {wrong['step']}, {wrong['what']}" if wrong else ""
-    return say("training-operations", _state(not wrong), text=text)  # type: ignore[no-any-return]
+    return say("training-operations", _state(not wrong), text=text)
 
 
-def _step(say: Any, net: str, record: Record, scale: float) -> Verdict:
+def _step(say: Callable[..., Verdict], net: str, record: Record, scale: float) -> Verdict:
     errors = record.arrays.get("errors", np.zeros((0, 0)))[: record.done.get("led", 0)]
     if not errors.size:
-        return say("training-step", None)  # type: ignore[no-any-return]
+        return say("training-step", None)
     of = names(NETS[net])
     loss = float(errors[:, of.index("loss")].max()) * lockstep.LOSS * scale
     others = (
@@ -119,27 +119,27 @@ def _step(say: Any, net: str, record: Record, scale: float) -> Verdict:
             f"part, at {wrong['error']:.3g} x the criterion; worst is {wrong['worst']}, at {wrong['worst_error']:.3g} x"
         )
     return say("training-step", _state(not wrong), figure=float(errors.max()), limit=1.0, text=text,
-               diagnosis=wrong["diagnosis"] if wrong else "")  # type: ignore[no-any-return]  # fmt: skip
+               diagnosis=wrong["diagnosis"] if wrong else "")  # fmt: skip
 
 
-def _update(say: Any, facts: dict[str, Any]) -> Verdict:
+def _update(say: Callable[..., Verdict], facts: dict[str, Any]) -> Verdict:
     if "update" not in facts:
-        return say("training-update", None)  # type: ignore[no-any-return]
+        return say("training-update", None)
     wrong = facts.get("failed", {}).get("update")
     text = ""
     if wrong:
         text = f"step {wrong['step']}: {wrong['first']} is off by {wrong['error']:.3g} x what is allowed"
     return say("training-update", _state(not wrong), figure=facts["update"], limit=1.0, text=text,
-               diagnosis=wrong["diagnosis"] if wrong else "")  # type: ignore[no-any-return]  # fmt: skip
+               diagnosis=wrong["diagnosis"] if wrong else "")  # fmt: skip
 
 
-def _accuracy(say: Any, net: str, record: Record, reference: Record, digits: Any) -> Verdict:
+def _accuracy(say: Callable[..., Verdict], net: str, record: Record, reference: Record, digits: Any) -> Verdict:
     mine, theirs = (accuracy(one, digits) for one in (reference, record))
     text = f"{theirs:.4f} of {len(digits.test_labels):,} test images, the reference {mine:.4f}"
     seen = int(record.arrays["marks"][-1]) * int(record.facts["batch"])
     floor = FLOOR[net] if seen >= SEEN else 0.0
     right = theirs >= floor and abs(theirs - mine) <= APART
-    return say("training-accuracy", _state(right), figure=theirs, limit=floor, text=text)  # type: ignore[no-any-return]
+    return say("training-accuracy", _state(right), figure=theirs, limit=floor, text=text)
 
 
 def accuracy(record: Record, digits: Any) -> float:

@@ -51,7 +51,7 @@ def wrong_operation(
             case = Case(op, x.shape, options["ksize"], filters=0 if w is None else w.shape[3], **common)
             arrays = [data[name] for name in ("x", "w", "dy") if name in data and (name != "dy" or op != kind)]
             got = subject.ask(op, *arrays, **case.options)
-            for truth, result in zip(truths(case, data), got, strict=True):  # type: ignore[arg-type]
+            for truth, result in zip(truths(case, data), got, strict=True):
                 if result.shape != truth.value.shape or result.dtype != np.float32:
                     return f"layer {number}, {op}: {result.dtype} {result.shape}, expected float32 {truth.value.shape}"
                 found = compare(result, truth, "float32", contract)

@@ -17,7 +17,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from convspec.harness.interpreters import Interpreters
 from convspec.harness.run import BROKEN, COULD_NOT_RUN, INTERRUPTED, PASSED, make_console
 from convspec.reference.training import NETS
 
-from . import data, judge, report, tasks
+from . import data, judge, plots, report, tasks
 from .lockstep import names
 from .tasks import ENVIRONMENT, Record, Task
 
@@ -63,11 +63,10 @@ class Asked:
 
     def tasks(self) -> list[Task]:
         """All pieces, the longest first."""
-        descent = {"steps": self.steps, "batch": self.batch, "rate": self.rate, "momentum": self.momentum}
         everyone = [(name, True) for name in self.backends]
         everyone += [(who, False) for who in ("float64", "reference", *(f"twin {n}" for n in range(1, TWINS + 1)))]
         return [
-            Task(net, seed, who, backend, **descent, pythons=self.pythons)
+            Task(net, seed, who, backend, self.steps, self.batch, self.rate, self.momentum, self.pythons)
             for net in self.nets
             for seed in self.seeds
             for who, backend in everyone
@@ -81,7 +80,9 @@ def run(asked: Asked, console: Console | None = None) -> int:
     try:
         backends = tuple(registry.expand(asked.backends))
         Interpreters.parse(asked.pythons).check(backends)
-        asked = Asked(**{**vars(asked), "backends": backends})
+        asked = replace(asked, backends=backends)
+        if asked.plots:
+            plots.require()
         digits = load(asked)
         if asked.batch > len(digits.images):
             raise BackendError(f"--batch {asked.batch}: there are only {len(digits.images):,} images")
@@ -104,8 +105,6 @@ def run(asked: Asked, console: Console | None = None) -> int:
         Path(asked.json_file).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         console.print(f"Results: {asked.json_file}", highlight=False)
     if asked.plots:
-        from . import plots  # noqa: PLC0415 - matplotlib takes a second
-
         for file in plots.write(found, digits, Path(asked.plots)):
             console.print(f"Picture: {file}", highlight=False)
     shutil.rmtree(folder, ignore_errors=True)

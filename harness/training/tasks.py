@@ -89,14 +89,14 @@ class Record:
         beside = path.with_suffix(f".{os.getpid()}.part")
         told = np.frombuffer(json.dumps({"done": self.done, "facts": self.facts}).encode(), np.uint8)
         with beside.open("wb") as file:
-            np.savez(file, told=told, **self.arrays)
+            np.savez(file, **{"told": told, **self.arrays})  # type: ignore[arg-type]
         beside.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Record:
         """What was saved; an empty one where nothing was, or where it cannot be read."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             told = json.loads(arrays.pop("told").tobytes().decode())
             return cls(told["done"], told["facts"], arrays)
