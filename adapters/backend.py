@@ -6,13 +6,14 @@ It may import NumPy (for the types) and nothing of ours, and no framework ever.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 __all__ = [
+    "LAYERS",
     "METHODS",
     "Array",
     "Backend",
@@ -24,6 +25,7 @@ __all__ = [
     "Pair",
     "UnknownBackend",
     "Unsupported",
+    "check_layers",
     "missing_methods",
     "present",
 ]
@@ -34,6 +36,9 @@ Padding = str | tuple[Pair, Pair]
 
 #: All that a backend has to implement; any of them may be absent, and then counts as unsupported.
 METHODS = ("conv2d", "conv2d_vjp", "max_pool", "max_pool_vjp")
+
+#: The kinds of layer of a net, and how many parameters each has: weights and a bias, or none.
+LAYERS = {"conv2d": 2, "max_pool": 0, "relu": 0, "leaky_relu": 0, "dense": 2}
 
 
 class Unsupported(Exception):  # noqa: N818 - an answer, not an error
@@ -66,12 +71,28 @@ class Backend(Protocol):
     or ``((top, bottom), (left, right))``. Results have the dtype of the inputs (float64, float32, float16 or
     ``ml_dtypes.bfloat16``; integers too for pooling).
 
-    Four things are optional: ``bias`` (shape ``(cout,)``) as an explicit keyword parameter of ``conv2d``; a method
+    Five things are optional: ``bias`` (shape ``(cout,)``) as an explicit keyword parameter of ``conv2d``; a method
     ``max_pool_with_argmax`` with the arguments of ``max_pool``, which returns ``(y, argmax)``; methods ``block(x, w,
     bias, ...)``, which returns ``y``, and ``block_vjp(x, w, bias, dy, ...)``, which returns ``(dx, dw, dbias)``, with
     the arguments of ``conv2d`` and ``pool``, None or ``(ksize, strides, padding)``: convolution, bias, ReLU and pooling
-    in one, as a compiler fuses them; and the attributes ``contract`` (a :class:`Contract` or a dict), ``version``,
-    ``device`` and ``dtypes`` (names of those it takes).
+    in one, as a compiler fuses them; methods ``loss_and_gradients`` and ``train`` (below); and the attributes
+    ``contract`` (a :class:`Contract` or a dict), ``version``, ``device`` and ``dtypes`` (names of those it takes).
+
+    The two methods train a whole net as its framework does, by its own layers, derivatives and optimizer. ``net`` is a
+    tuple of pairs (kind, options): ``conv2d`` (``filters``, ``ksize``, ``strides``, ``padding``), ``max_pool``
+    (``ksize``, ``strides``, ``padding``), ``relu``, ``leaky_relu`` (``slope``) and ``dense`` (``outputs``; it flattens
+    images row by row, the channel fastest). The last layer gives logits; the loss is the mean of their cross-entropy,
+    that of the softmax. ``images`` are ``(n, h, w, channels)``, float32 or float64, the ``labels`` int64 ``(n,)``, the
+    parameters, in the type of the images, weights and bias of each ``conv2d`` (``(kh, kw, cin, cout)``, ``(cout,)``)
+    and each ``dense`` (``(features, outputs)``, ``(outputs,)``) in order.
+
+    ``loss_and_gradients(images, labels, *parameters, net)`` returns a tuple of arrays: the loss, shape ``()``; what
+    each layer gives; the gradient of the loss with respect to each of these; that with respect to each parameter.
+
+    ``train(images, labels, *parameters, *velocities, net, batch, rate, momentum)``, a velocity for each parameter and
+    in its shape, takes ``batch`` images after ``batch`` images, in order, each for one step of gradient descent:
+    ``velocity = momentum * velocity + gradient; parameter = parameter - rate * velocity``. It returns a tuple of new
+    arrays: the loss before each step, shape ``(steps,)``, then the parameters and the velocities after the last.
 
     Examples
     --------
@@ -141,6 +162,39 @@ def missing_methods(backend: object) -> tuple[str, ...]:
     ('conv2d', 'conv2d_vjp', 'max_pool', 'max_pool_vjp')
     """
     return tuple(method for method in METHODS if not callable(getattr(backend, method, None)))
+
+
+def check_layers(net: Iterable[tuple[str, Mapping[str, Any]]], arrays: Sequence[Array], each: int = 1) -> None:
+    """Refuse a net that has a layer of an unknown kind, or whose parameters are not as many as those that are given.
+
+    Parameters
+    ----------
+    net
+        Pairs (kind, options).
+    arrays
+        The parameters, or with ``each=2`` the parameters and their velocities.
+    each
+        Arrays for each parameter.
+
+    Raises
+    ------
+    ValueError
+        It is such a net; the message says which layer, or how many arrays are expected.
+
+    Examples
+    --------
+    >>> check_layers((("relu", {}), ("dropout", {})), [])
+    Traceback (most recent call last):
+    ValueError: layer 1 of the net is of kind 'dropout'; known: conv2d, max_pool, relu, leaky_relu, dense
+    """
+    expected = 0
+    for number, (kind, _) in enumerate(net):
+        if kind not in LAYERS:
+            raise ValueError(f"layer {number} of the net is of kind {kind!r}; known: {', '.join(LAYERS)}")
+        expected += LAYERS[kind] * each
+    if len(arrays) != expected:
+        what = "parameters" if each == 1 else "parameters and velocities"
+        raise ValueError(f"{len(arrays)} {what}, expected {expected} for this net: weights and bias of each layer")
 
 
 @dataclass(frozen=True)

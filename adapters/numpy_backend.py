@@ -2,7 +2,7 @@
 
 They are judged as any other backend is, which is how a fault of the fast form would show.
 
-It may import `convspec.reference`, which is imported when a `NumpyBackend` is created.
+It may import `convspec.reference`, which is imported when a `NumpyBackend` is created, its training when it is used.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Array, Padding, Pair
+from .backend import Array, Padding, Pair, Unsupported, check_layers
 
 __all__ = ["NumpyBackend"]
 
@@ -114,6 +114,26 @@ class NumpyBackend:
             x, ksize=ksize, strides=strides, padding=padding, dilations=dilations
         )
         return answer
+
+    def loss_and_gradients(self, images: Array, labels: Array, *parameters: Array, net: Any) -> tuple[Array, ...]:
+        """Return ``loss_and_gradients`` of the reference."""
+        check_layers(net, parameters)
+        found: tuple[Array, ...] = self._training().loss_and_gradients(images, labels, *parameters, net=net)
+        return found
+
+    def train(
+        self, images: Array, labels: Array, *state: Array, net: Any, batch: int, rate: float, momentum: float
+    ) -> tuple[Array, ...]:
+        """Return ``train`` of the reference."""
+        check_layers(net, state, each=2)
+        options = {"net": net, "batch": batch, "rate": rate, "momentum": momentum}
+        found: tuple[Array, ...] = self._training().train(images, labels, *state, **options)
+        return found
+
+    def _training(self) -> Any:
+        if self.mode != "fast":
+            raise Unsupported("the literal sums of one batch through a net would take hours; ask numpy, the fast form")
+        return importlib.import_module("convspec.reference.training")
 
 
 def _pooling(pool: tuple[Pair, Pair, Padding]) -> dict[str, Any]:

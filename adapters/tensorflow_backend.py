@@ -4,7 +4,8 @@ SAME, VALID and explicit pads are TensorFlow's own; SAME_LOWER, which it has no 
 That is the mode ``eager``; the others, in `tensorflow_modes`, change one decision each.
 Nothing is checked here that TensorFlow could check itself, and a crash of its is left to be one.
 
-It may import `tensorflow_modes` and `backend`; TensorFlow is imported when a `TensorflowBackend` is created.
+It may import `tensorflow_modes`, `tensorflow_training` and `backend`; TensorFlow is imported when a `TensorflowBackend`
+is created.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from . import tensorflow_training
 from .backend import Array, BackendImportError, Contract, Padding, Pair, Unsupported, present
 from .tensorflow_modes import MODES
 
@@ -185,6 +187,16 @@ class TensorflowBackend:
             options = {"ksize": ksize, "strides": strides, "padding": padding, "dilations": dilations}
             y, argmax = self._mode.run(self._mode.max_pool_with_argmax, self._mode.tensor(x), **options)
             return _array(y), _array(argmax)
+
+    def loss_and_gradients(self, images: Array, labels: Array, *parameters: Array, net: Any) -> tuple[Array, ...]:
+        """Run a net forward and back, as `tensorflow_training` says."""
+        return tensorflow_training.loss_and_gradients(self, images, labels, parameters, net)
+
+    def train(
+        self, images: Array, labels: Array, *state: Array, net: Any, batch: int, rate: float, momentum: float
+    ) -> tuple[Array, ...]:
+        """Train a net, as `tensorflow_training` says."""
+        return tensorflow_training.train(self, images, labels, state, net, batch=batch, rate=rate, momentum=momentum)
 
     def _conv2d_vjp(self, x: Tensor, w: Tensor, dy: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
         with self._tape(x, w) as tape:

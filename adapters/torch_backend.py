@@ -7,7 +7,8 @@ what runs. Uneven pads (SAME at a larger stride, SAME_LOWER, explicit ones) are 
 both sides, the rest is put in before, as zeros for convolution and as the identity of the maximum for pooling.
 Nothing is checked here that torch could check itself.
 
-It may import `padding`, `torch_modes` and `backend`; torch is imported when a `TorchBackend` is created.
+It may import `padding`, `torch_modes`, `torch_training` and `backend`; torch is imported when a `TorchBackend` is
+created.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from . import torch_training
 from .backend import Array, Contract, Padding, Pair, Unsupported, present
 from .padding import pads_of
 from .torch_modes import MODES
@@ -189,6 +191,16 @@ class TorchBackend:
         padded = (row < 0) | ((row >= height) & (row < height + bottom)) | (column < 0) | (column >= width)
         argmax = (row * width + column) * channels + np.arange(channels)
         return values, np.where(padded, -1, argmax)
+
+    def loss_and_gradients(self, images: Array, labels: Array, *parameters: Array, net: Any) -> tuple[Array, ...]:
+        """Run a net forward and back, as `torch_training` says."""
+        return torch_training.loss_and_gradients(self, images, labels, parameters, net)
+
+    def train(
+        self, images: Array, labels: Array, *state: Array, net: Any, batch: int, rate: float, momentum: float
+    ) -> tuple[Array, ...]:
+        """Train a net, as `torch_training` says."""
+        return torch_training.train(self, images, labels, state, net, batch=batch, rate=rate, momentum=momentum)
 
     def _conv2d(
         self, x: Tensor, w: Tensor, bias: Tensor | None, strides: Pair, padding: Padding, **rest: Any

@@ -149,7 +149,7 @@ def shapes(net: Net, image: tuple[int, int, int]) -> list[tuple[int, ...]]:
         if kind == "dense":
             shape = (options["outputs"],)
         elif kind in ("conv2d", "max_pool"):
-            window = geometry.lay(shape[:2], options["ksize"], options["strides"], options["padding"], 1)
+            window = geometry.lay((shape[0], shape[1]), options["ksize"], options["strides"], options["padding"], 1)
             shape = (*window.output, options.get("filters", shape[-1]))
         found.append(shape)
     return found
@@ -213,8 +213,10 @@ def forward(net: Net, images: Array, parameters: Sequence[Array], ops: Operation
             x = network.dense(x, next(rest), next(rest))
         elif kind == "relu":
             x = network.relu(x)
-        else:
+        elif kind == "leaky_relu":
             x = network.leaky_relu(x, options["slope"])
+        else:
+            raise ValueError(f"unknown kind of layer {kind!r}; known: conv2d, max_pool, relu, leaky_relu, dense")
         outputs.append(x)
     return outputs
 

@@ -26,7 +26,7 @@ from .layouts import LAYOUTS
 
 __all__ = ["Result", "check", "main"]
 
-OPS = (*METHODS, "max_pool_with_argmax", "block", "block_vjp")
+OPS = (*METHODS, "max_pool_with_argmax", "block", "block_vjp", "loss_and_gradients", "train")
 UNIT: dict[str, Any] = {"strides": (1, 1), "padding": "VALID", "dilations": (1, 1)}
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 LARGE = 1 << 24  # bytes: more than any pipe holds

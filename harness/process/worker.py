@@ -29,9 +29,9 @@ from .memory import HandedOut, foul_free_memory
 from .protocol import Answer, Request
 from .shared import LEAST, Mapping
 
-# How many arrays a method gives back; any other method may give one array or a tuple of them.
-RESULTS = {"conv2d": 1, "conv2d_vjp": 2, "max_pool": 1, "max_pool_vjp": 1}
-RESULTS |= {"max_pool_with_argmax": 2, "block": 1, "block_vjp": 3}
+# How many arrays a method gives back; None, as of any other method: one array or a tuple of them.
+RESULTS: dict[str, int | None] = {"conv2d": 1, "conv2d_vjp": 2, "max_pool": 1, "max_pool_vjp": 1}
+RESULTS |= {"max_pool_with_argmax": 2, "block": 1, "block_vjp": 3, "loss_and_gradients": None, "train": None}
 LONGEST_TEXT = 2000
 HANDED_OUT = HandedOut()
 

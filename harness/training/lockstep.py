@@ -21,6 +21,8 @@ from convspec.reference.training import Net, Operations, Own, Pass
 
 #: Relative error of the loss; of an output or a gradient, against its largest element; of a branch that differs.
 LOSS, GRADIENT, MARGIN = 5e-6, 5e-5, 1e-5
+#: Relative distance of all weights after a few free steps on the same branches.
+NEAR = 3e-5
 #: Units in the last place, of the larger of a weight and its change.
 ULPS = 4
 #: Elements of a pool's input that may have got a gradient by a digit that was rounded away; more are no chance.

@@ -46,7 +46,7 @@ class Asked:
 
     backends: tuple[str, ...]
     nets: tuple[str, ...] = ("A", "B")
-    steps: int = 100
+    steps: int = 78  # one pass over the images that come with convspec
     seeds: tuple[int, ...] = (0,)
     batch: int = 64
     rate: float = 0.05

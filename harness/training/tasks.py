@@ -33,7 +33,7 @@ from . import explain, lockstep, operations
 from .data import Digits
 from .subject import Lost, Subject, one_ulp, step, zeros
 
-#: Free runs are compared after so many steps; weights are looked at there, and every so many steps.
+#: Free runs are followed for so many steps; weights are looked at every so many.
 EARLY, EVERY = 8, 8
 #: Steps at which an update is compared: the first ones, and every so many.
 UPDATES_FIRST, UPDATES_EVERY = 3, 10
@@ -42,6 +42,7 @@ SKETCH = 1024
 #: Seconds between two saves, and seconds that a call of a backend may take.
 SAVE_EVERY, TIMEOUT = 3.0, 300.0
 TEST_BATCH = 250
+TRIES = 3
 #: One thread each, as many pieces run beside one another; and memory as it comes: filling it costs more than a step.
 ENVIRONMENT: dict[str, str | None] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ENVIRONMENT |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
@@ -166,8 +167,9 @@ def _judge(
     record.facts["native"] = subject.native
     try:
         _led(task, digits, subject, Contract(**hello["contract"]), record, path, tell)
-        if record.facts.get("lost") is None:
-            _freely(task, digits, subject, record, path, tell)
+        if "early" not in record.facts:
+            record.facts["early"] = _early(task, digits, subject)
+        _freely(task, digits, subject, record, path, tell)
     except Lost as lost:
         record.facts["lost"] = {"kind": lost.kind, "text": str(lost), "at": record.done.get("led", 0)}
 
@@ -249,6 +251,38 @@ def _update(
 # --------------------------------------------------------------------------------------------------- free runs
 
 
+def _early(task: Task, digits: Digits, subject: Subject) -> dict[str, float]:
+    """A few steps that the backend takes from where it got itself, with the reference behind it on the same branches.
+
+    Where an element is so near a tie that rounding decides, two right runs go apart at once, by as much as that element
+    weighs. So the reference takes the branches that the backend takes, if they are near enough; then what is left is
+    rounding. `whole` is the same steps in one call, against one by one: what the backend keeps to itself shows there.
+    """
+    net, steps = NETS[task.net], min(EARLY, task.steps)
+    start = _start(task)
+    descent = {"batch": task.batch, "rate": task.rate, "momentum": task.momentum}
+    state, behind, half, margin = start, start, len(start) // 2, 0.0
+    at = batches(len(digits.images), task.batch, task.seed, range(steps))
+    for row in at:
+        batch = digits.images[row], digits.labels[row]
+        theirs = subject.passed(net, *batch, state[:half])
+        outputs = training.forward(net, batch[0], behind[:half])
+        if all(a.shape == b.shape for a, b in zip(outputs, theirs.outputs, strict=True)):
+            margin = max(margin, lockstep.branches(net, outputs, theirs.outputs)[0])
+            taken = lockstep.as_taken(net, outputs, theirs) or theirs.outputs
+            mine = training.backward(net, *batch, behind[:half], outputs, branches=taken)
+        else:  # the step's clause says so
+            mine = training.backward(net, *batch, behind[:half], outputs)
+        behind = step(behind, mine.gradients, task.rate, task.momentum)
+        state = list(subject.trained(net, *batch, state, **descent)[1:])
+    for _ in range(TRIES):  # where sums are in another order each time, near ties are too
+        whole = subject.trained(net, digits.images[at.ravel()], digits.labels[at.ravel()], start, **descent)[1:]
+        apart = lockstep.distance(state[:half], whole[:half])
+        if apart <= lockstep.NEAR:
+            break
+    return {"apart": lockstep.distance(behind[:half], state[:half]), "whole": apart, "margin": margin}
+
+
 def _start(task: Task) -> list[Array]:
     parameters = training.initial(NETS[task.net], task.seed)
     if task.who.startswith("twin "):
@@ -287,8 +321,6 @@ def _freely(task: Task, digits: Digits, subject: Subject, record: Record, path: 
         arrays["losses"] = np.concatenate([arrays["losses"], np.asarray(losses, np.float64).ravel()])
         arrays["marks"] = np.append(arrays["marks"], stop)
         arrays["sketch"] = np.concatenate([arrays["sketch"], [sketch(state[:half])]])
-        if stop == min(EARLY, task.steps):
-            record.keep("early", state[:half])
         record.done["free"] = stop
         done = stop + (task.steps if task.backend else 0)
         tell(done, task.steps * (2 if task.backend else 1), f"loss {float(arrays['losses'][-1]):.4f}")

@@ -1,25 +1,145 @@
 """Backends that train wrong, each by one fault that an accuracy does not see; and right ones that look unusual.
 
-Faults of convolution and pooling are the catalogue's, with their four methods inside the reference's net; faults of
+Faults of convolution and pooling are four methods inside the reference's net, and have the catalogue's names; faults of
 gradients and optimizers are in a native net. Named on the command line as ``tests/mutants/wrong_training.py:NAME``.
 """
 
+import ml_dtypes
 import numpy as np
 
 from convspec.adapters.numpy_backend import NumpyBackend
 from convspec.harness.oracle.readings import known
-from convspec.reference import training
+from convspec.reference import geometry, training
 from convspec.reference.training import Pass
 
 _KNOWN = known()
-OddPixelFirst = _KNOWN["OddPixelFirst"]
-PaddingZero = _KNOWN["PaddingZero"]
-TiesToLast = _KNOWN["TiesToLast"]
-TiesToAll = _KNOWN["TiesToAll"]
-TrueConvolution = _KNOWN["TrueConvolution"]
-LastTapDropped = _KNOWN["LastTapDropped"]
-Tf32Inputs = _KNOWN["Tf32Inputs"]
-Bfloat16Inputs = _KNOWN["Bfloat16Inputs"]
+_reverse = (slice(None), slice(None, None, -1), slice(None, None, -1))
+
+
+class Fast(training.Own):
+    """The reference's fast forms as a backend of four methods; each fault below changes what goes in or comes out.
+
+    The catalogue has the same faults in a form that takes the formulas apart, which trains a hundred times as long.
+    """
+
+    name = "fast"
+
+
+class OddPixelFirst(Fast):
+    def conv2d(self, x, w, *, padding, **rest):
+        return super().conv2d(x, w, padding="SAME_LOWER" if padding == "SAME" else padding, **rest)
+
+    def conv2d_vjp(self, x, w, dy, *, padding, **rest):
+        return super().conv2d_vjp(x, w, dy, padding="SAME_LOWER" if padding == "SAME" else padding, **rest)
+
+    def max_pool(self, x, *, padding, **rest):
+        return super().max_pool(x, padding="SAME_LOWER" if padding == "SAME" else padding, **rest)
+
+    def max_pool_vjp(self, x, dy, *, padding, **rest):
+        return super().max_pool_vjp(x, dy, padding="SAME_LOWER" if padding == "SAME" else padding, **rest)
+
+
+def _window(x, ksize, strides, padding, dilations):
+    return geometry.lay(x.shape[1:3], ksize, strides, padding, dilations)
+
+
+class PaddingZero(Fast):
+    def _padded(self, x, ksize, strides, padding, dilations):
+        pads = _window(x, ksize, strides, padding, dilations).pads
+        return np.pad(x, ((0, 0), *pads, (0, 0))), pads
+
+    def max_pool(self, x, *, ksize, strides, padding, dilations):
+        padded, _ = self._padded(x, ksize, strides, padding, dilations)
+        return super().max_pool(padded, ksize=ksize, strides=strides, padding="VALID", dilations=dilations)
+
+    def max_pool_vjp(self, x, dy, *, ksize, strides, padding, dilations):
+        padded, ((top, _), (left, _)) = self._padded(x, ksize, strides, padding, dilations)
+        dx = super().max_pool_vjp(padded, dy, ksize=ksize, strides=strides, padding="VALID", dilations=dilations)
+        return dx[:, top : top + x.shape[1], left : left + x.shape[2]].copy()
+
+
+class TiesToLast(Fast):
+    def max_pool_vjp(self, x, dy, *, ksize, strides, padding, dilations):
+        window = _window(x, ksize, strides, padding, dilations)
+        pads = []
+        for size, k, s, n, (before, _) in zip(
+            x.shape[1:3], ksize, strides, window.output, window.pads, strict=True
+        ):  # the last window has to end where the first began
+            pads.append(((n - 1) * s + k - before - size, before))
+        if min(pads[0][0], pads[1][0]) < 0:
+            cut = [size + min(0, first) for size, (first, _) in zip(x.shape[1:3], pads, strict=True)]
+            dx = np.zeros_like(x)
+            dx[:, : cut[0], : cut[1]] = self.max_pool_vjp(
+                x[:, : cut[0], : cut[1]], dy, ksize=ksize, strides=strides, padding=padding, dilations=dilations
+            )
+            return dx
+        dx = super().max_pool_vjp(
+            x[_reverse].copy(), dy[_reverse].copy(), ksize=ksize, strides=strides, padding=tuple(pads),
+            dilations=dilations,
+        )  # fmt: skip
+        return dx[_reverse].copy()
+
+
+class TiesToAll(Fast):
+    def max_pool_vjp(self, x, dy, *, ksize, strides, padding, dilations):
+        pads = _window(x, ksize, strides, padding, dilations).pads
+        padded = np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-np.inf)
+        y = super().max_pool(x, ksize=ksize, strides=strides, padding=padding, dilations=dilations)
+        dx = np.zeros_like(padded)
+        for i in range(ksize[0]):
+            for j in range(ksize[1]):
+                cut = (slice(None), slice(i, i + (y.shape[1] - 1) * strides[0] + 1, strides[0]),
+                       slice(j, j + (y.shape[2] - 1) * strides[1] + 1, strides[1]))  # fmt: skip
+                dx[cut] += np.where(padded[cut] == y, dy, 0)
+        (top, _), (left, _) = pads
+        return dx[:, top : top + x.shape[1], left : left + x.shape[2]].copy()
+
+
+class _OfFilters(Fast):
+    """Convolutions of other numbers; the gradient of the filters goes back by the same way."""
+
+    def change(self, a, of):
+        return a
+
+    def back(self, dw):
+        return dw
+
+    def conv2d(self, x, w, **rest):
+        return super().conv2d(self.change(x, "x"), self.change(w, "w"), **rest)
+
+    def conv2d_vjp(self, x, w, dy, **rest):
+        dx, dw = super().conv2d_vjp(self.change(x, "x"), self.change(w, "w"), self.change(dy, "dy"), **rest)
+        return dx, self.back(dw)
+
+
+class TrueConvolution(_OfFilters):
+    def change(self, a, of):
+        return a[::-1, ::-1].copy() if of == "w" else a
+
+    def back(self, dw):
+        return dw[::-1, ::-1].copy()
+
+
+class LastTapDropped(_OfFilters):
+    def change(self, a, of):
+        if of == "w":
+            a = a.copy()
+            a[-1, -1] = 0
+        return a
+
+    def back(self, dw):
+        return self.change(dw, "w")
+
+
+class Tf32Inputs(_OfFilters):
+    def change(self, a, of):
+        bits = a.view(np.uint32)
+        return ((bits + 0xFFF + ((bits >> 13) & 1)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+class Bfloat16Inputs(_OfFilters):
+    def change(self, a, of):
+        return a.astype(ml_dtypes.bfloat16).astype(np.float32)
 
 
 class _Native(NumpyBackend):
