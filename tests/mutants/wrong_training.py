@@ -44,18 +44,11 @@ def _window(x, ksize, strides, padding, dilations):
 
 
 class PaddingZero(Fast):
-    def _padded(self, x, ksize, strides, padding, dilations):
-        pads = _window(x, ksize, strides, padding, dilations).pads
-        return np.pad(x, ((0, 0), *pads, (0, 0))), pads
+    """Forward alone, as the catalogue has it: the gradient of a window goes to its first element on the image."""
 
     def max_pool(self, x, *, ksize, strides, padding, dilations):
-        padded, _ = self._padded(x, ksize, strides, padding, dilations)
+        padded = np.pad(x, ((0, 0), *_window(x, ksize, strides, padding, dilations).pads, (0, 0)))
         return super().max_pool(padded, ksize=ksize, strides=strides, padding="VALID", dilations=dilations)
-
-    def max_pool_vjp(self, x, dy, *, ksize, strides, padding, dilations):
-        padded, ((top, _), (left, _)) = self._padded(x, ksize, strides, padding, dilations)
-        dx = super().max_pool_vjp(padded, dy, ksize=ksize, strides=strides, padding="VALID", dilations=dilations)
-        return dx[:, top : top + x.shape[1], left : left + x.shape[2]].copy()
 
 
 class TiesToLast(Fast):
@@ -120,15 +113,13 @@ class TrueConvolution(_OfFilters):
         return dw[::-1, ::-1].copy()
 
 
-class LastTapDropped(_OfFilters):
-    def change(self, a, of):
-        if of == "w":
-            a = a.copy()
-            a[-1, -1] = 0
-        return a
+class LastTapDropped(Fast):
+    """Forward alone, as the catalogue has it."""
 
-    def back(self, dw):
-        return self.change(dw, "w")
+    def conv2d(self, x, w, **rest):
+        w = w.copy()
+        w[-1, -1] = 0
+        return super().conv2d(x, w, **rest)
 
 
 class Tf32Inputs(_OfFilters):
