@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from mutants import wrong_training
+from trained import FEW, judged, twins_of
 
 from convspec.adapters.backend import Contract
 from convspec.harness.cli import main
@@ -19,34 +20,18 @@ from convspec.harness.process.local import LocalBackend
 from convspec.harness.training import data, explain, judge, lockstep, tasks
 from convspec.harness.training.run import Asked
 from convspec.harness.training.subject import Lost, Subject, one_ulp, zeros
-from convspec.harness.training.tasks import Record, Task, batches
+from convspec.harness.training.tasks import Task, batches
 from convspec.harness.verdict import State
 from convspec.reference import network, training
 from convspec.reference.training import NETS, Pass
 from convspec.spec import clause, clauses
 
 PLANTED_FILE = Path(wrong_training.__file__)
-FEW = {"steps": 2, "batch": 16, "rate": 0.05, "momentum": 0.9}
 
 
 @pytest.fixture(scope="module")
 def digits():
     return data.subset()
-
-
-def judged(backend, net, digits, folder, steps=2):
-    """The record of a backend in this process."""
-    task = Task(net, 0, "mine", True, **(FEW | {"steps": steps}))
-    record, local = Record(facts={"batch": task.batch}), LocalBackend(backend)
-    tasks._judge(task, digits, Subject(local), local.hello, record, folder / "record.npz", lambda *_: None)
-    return record
-
-
-def twins_of(net, digits, folder, steps=2):
-    found = {}
-    for who in ("reference", "twin 1", "float64"):
-        found[who] = tasks.run(Task(net, 0, who, False, **(FEW | {"steps": steps})), digits, folder, lambda *_: None)
-    return found
 
 
 # ------------------------------------------------------------------------------------------------------- criteria
@@ -140,18 +125,6 @@ def test_rules_of_update_are_named(rule, said):
 
 
 # ------------------------------------------------------------------------------------------- wrong and right ones
-
-
-@pytest.mark.zoo
-@pytest.mark.parametrize(("name", "net"), sorted(wrong_training.PLANTED.items()))
-def test_a_planted_fault_breaks_a_must_and_is_named(name, net, digits, tmp_path):
-    record = judged(getattr(wrong_training, name)(), net, digits, tmp_path)
-    failed = record.facts["failed"]
-    assert {fault["diagnosis"] for fault in failed.values()} == {wrong_training.what(name)}
-    found = judge.verdicts(net, 0, "mine", record, twins_of(net, digits, tmp_path), digits)
-    assert [v.clause for v in found] == list(judge.CLAUSES)
-    assert any(v.breaks for v in found)
-    assert wrong_training.what(name) in {v.diagnosis for v in found}
 
 
 def test_a_fault_between_steps_shows_in_the_free_run(digits, tmp_path):
