@@ -28,8 +28,6 @@ BAND, LEAST = 3.0, 1e-2
 #: Right answers of the test images that a net has after so many images seen, and how far from the reference's it is.
 SEEN, FLOOR, APART = 4_900, {"A": 0.85, "B": 0.75}, 0.01
 
-EARLY_LIMIT = lockstep.NEAR
-
 
 @dataclass(frozen=True)
 class Verdict:

@@ -260,7 +260,7 @@ def _early(task: Task, digits: Digits, subject: Subject) -> dict[str, float]:
     """
     net, steps = NETS[task.net], min(EARLY, task.steps)
     start = _start(task)
-    descent = {"batch": task.batch, "rate": task.rate, "momentum": task.momentum}
+    descent: dict[str, Any] = {"batch": task.batch, "rate": task.rate, "momentum": task.momentum}
     state, behind, half, margin = start, start, len(start) // 2, 0.0
     at = batches(len(digits.images), task.batch, task.seed, range(steps))
     for row in at:
