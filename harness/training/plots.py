@@ -19,7 +19,6 @@ from convspec.adapters.backend import BackendError
 
 from .data import Digits
 from .judge import BAND
-from .tasks import EARLY
 
 #: Okabe and Ito's colours, those that show as a line on white; told apart by marker and dashes as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -203,7 +202,7 @@ def _distance(view: _View) -> Any:
     marks = np.asarray(view.runs["reference"]["marks"])
     apart = {who: _finite(run["distance"]) for who, run in view.runs.items() if "distance" in run}
     wide = np.max([apart[who] for who in view.twins], axis=0)
-    ends = {"training-early": min(EARLY, int(marks[-1])), "training-end": int(marks[-1])}
+    ends = {"training-end": int(marks[-1])}  # the early steps are compared on the same branches, which these are not
     wrong = {who: [slug for slug in ends if slug in view.broken(who)] for who in view.free}
     more = "Relative distance of all weights to the reference's; grey: twins one ulp apart, float64; ✕ fails."
     figure = view.figure(_distance_title(view, wrong, marks, apart, wide), more + view.elsewhere(view.free, *ends), 4.2)

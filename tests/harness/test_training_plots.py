@@ -95,7 +95,7 @@ def test_titles_say_who_fails(digits, tmp_path):
     assert said == {
         "loss-B": "Loss against the reference's: torch up to 1e-7 away; Wrong (fails) up to 0.1 away",
         "distance-B": "torch stays inside the band of one-ulp twins; "
-        "Wrong leaves the band by step 1 and fails training-early, training-end",
+        "Wrong leaves the band by step 1 and fails training-end",
         "errors-B-torch": "torch meets the criterion in every tensor at all 10 steps (worst: 0.01)",
         "errors-B-Wrong": 'Wrong breaks the criterion at all 10 steps, first at step 0 in "0 conv2d: output"',
         "filters-B": "First filters against the reference's: torch equal to 6 decimals; Wrong (fails) up to 0.1 away",
