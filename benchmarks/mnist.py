@@ -84,12 +84,12 @@ def frameworks() -> str:
     )
 
 
-def planted() -> str:
-    """Each fault in both nets, with what accuracy alone would have said."""
+def planted(only: list[str] | None = None, before: str = "") -> str:
+    """Each fault in both nets, with what accuracy alone would have said; rows of faults not asked for stay."""
     sys.path.insert(0, str(WRONG.parent.parent))
     from mutants import wrong_training
 
-    names = list(wrong_training.PLANTED)
+    names = only or list(wrong_training.PLANTED)
     rows = ["| fault | net | MUST clauses broken | named | accuracy | the reference's | by accuracy alone |",
             "|---|---|---|---|---|---|---|"]  # fmt: skip
     found, _, _ = run(*(f"{WRONG}:{name}" for name in names))
@@ -107,6 +107,9 @@ def planted() -> str:
                 f"| {wrong_training.what(name)} | {net} | {', '.join(broken) or 'none: it makes no difference here'} "
                 f"| {'; '.join(said)} | {accuracy['figure']:.3f} | {mine:.3f} | {judged} |"
             )
+    again = {row.rsplit(" | ", 5)[0]: row for row in rows}
+    if only:
+        rows = [again.get(row.rsplit(" | ", 5)[0], row) for row in before.splitlines() if row.startswith("|")]
     return "78 steps of 64 (one pass over the shipped images), seed 0.\n\n" + "\n".join(rows)
 
 
@@ -144,7 +147,7 @@ def full(folder: str) -> str:
     digits = data.full(Path(folder))
     steps = len(digits.images) // 64
     rows = ["| | seed | test accuracy | seconds |", "|---|---|---|---|"]
-    for seed in (0, 1):
+    for seed in (0,):
         for who in ("numpy", *FRAMEWORKS):
             task = tasks.Task("A", seed, who, True, steps, 64, 0.05, 0.9)
             record, started = tasks.Record(facts={}), time.perf_counter()
@@ -246,14 +249,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=TITLES)
     parser.add_argument("--data", help="folder with the full set")
+    parser.add_argument("--only", action="append", help="of planted: this fault alone; may be repeated")
     asked = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         if asked.what == "speed" and name not in os.environ:
             os.environ[name] = "1"
-    said = full(asked.data) if asked.what == "full" else globals()[asked.what]()
     file = HERE / "mnist.md"
     text = file.read_text(encoding="utf-8") if file.exists() else "# Training in lockstep: what was measured\n"
     sections = dict(re.findall(r"^## (.+?)\n\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE))
+    if asked.what == "planted":
+        said = planted(asked.only, sections.get(TITLES["planted"], ""))
+    else:
+        said = full(asked.data) if asked.what == "full" else globals()[asked.what]()
     sections[TITLES[asked.what]] = f"`python benchmarks/mnist.py {asked.what}`. {said}\n"
     head = text[: text.index("\n## ")] if "\n## " in text else text.rstrip()
     listed = [f"## {title}\n\n{sections[title].rstrip()}\n" for title in TITLES.values() if title in sections]

@@ -140,11 +140,13 @@ def list_backends() -> None:
 
 
 def _listed(entry: Any) -> tuple[str, str, str]:
+    from rich.markup import escape
+
     devices = "\n".join(
         f"{device.name}: {'yes' if device.available else 'no'}{f' ({device.how})' if device.how else ''}"
         for device in entry.devices
     )
-    return entry.name, entry.version or "-", devices or (entry.why_not or "-")
+    return entry.name, entry.version or "-", escape(devices or entry.why_not or "-")  # [torch] is no markup
 
 
 @main.command()

@@ -313,3 +313,15 @@ def test_defaults_are_those_of_the_command_line():
     assert options["steps"] == asked.steps
     assert options["batch"] == asked.batch
     assert options["seeds"] == len(asked.seeds)
+
+
+def test_a_reading_explains_what_it_leaves_next_to_nothing_of():
+    def compared(*errors):
+        return lockstep.Compared(dict(zip("abc", errors, strict=True)))
+
+    apart = compared(10.0, 20.0, 40.0)
+    assert explain._explains(compared(0.5, 0.9, 1.0), apart)
+    assert explain._explains(compared(0.01, 0.01, 9.0), apart)  # one element on the edge of a digit
+    assert not explain._explains(compared(0.001, 0.001, 11.0), apart)
+    assert not explain._explains(compared(5.0, 5.0, 5.0), apart)
+    assert not explain._explains(compared(0.01, 20.0, 0.01), apart)
