@@ -82,10 +82,7 @@ def verdicts(
                           for slug in CLAUSES[3:])]  # fmt: skip
     reference = twins["reference"]
     found.append(_early(say, facts["early"], scale))
-    end, width = distance(reference.kept("end"), record.kept("end")), band(twins)
-    limit = max(BAND * width, LEAST) * scale
-    found.append(say("training-end", _state(end <= limit), figure=end, limit=limit,
-                     text=f"relative distance of the weights at the end; the twins' is {width:.2g}"))  # fmt: skip
+    found.append(_end(say, record, twins, scale))
     return [*found, _accuracy(say, net, record, reference, digits)]
 
 
@@ -139,6 +136,20 @@ def _early(say: Callable[..., Verdict], early: dict[str, float], scale: float) -
     }
     text, (figure, limit) = max(told.items(), key=lambda one: one[1][0] / one[1][1])
     return say("training-early", _state(figure <= limit * scale), figure=figure, limit=limit * scale, text=text)
+
+
+def _end(say: Callable[..., Verdict], record: Record, twins: Mapping[str, Record], scale: float) -> Verdict:
+    """Within what chance does to the twins; or else, followed on its own branches, where the reference is."""
+    end, width = distance(twins["reference"].kept("end"), record.kept("end")), band(twins)
+    limit = max(BAND * width, LEAST) * scale
+    text = f"relative distance of the weights at the end; the twins' is {width:.2g}"
+    told = record.facts.get("followed")
+    if end <= limit or not told:
+        return say("training-end", _state(end <= limit), figure=end, limit=limit, text=text)
+    near = max(told["apart"], told["whole"], told["margin"] * lockstep.NEAR / lockstep.MARGIN)
+    text = f"{end:.2g} from the reference where the twins' farthest is {width:.2g}; on the same branches"
+    limit = lockstep.NEAR * scale
+    return say("training-end", _state(near <= limit), figure=near, limit=limit, text=text)
 
 
 def _accuracy(say: Callable[..., Verdict], net: str, record: Record, reference: Record, digits: Any) -> Verdict:

@@ -95,11 +95,16 @@ def run(asked: Asked, console: Console | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     console.print(f"Data: {digits.source}; {len(digits.images):,} images and {len(digits.test_images):,} to test")
     try:
-        records = _all(asked, folder, console)
+        records = _all(asked, asked.tasks(), folder, console)
+        found = document(asked, digits, records)
+        again = _to_follow(asked, found)
+        if again:
+            for (net, seed, who), record in _all(asked, again, folder, console).items():
+                records[net, seed, who].facts["followed"] = record.facts.get("followed")
+            found = document(asked, digits, records)
     except KeyboardInterrupt:
         console.print("Interrupted; the same command with --resume goes on from here.", style="yellow")
         return INTERRUPTED
-    found = document(asked, digits, records)
     report.render(found, console)
     if asked.json_file:
         Path(asked.json_file).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -162,9 +167,18 @@ def _one_thread_each() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _all(asked: Asked, folder: Path, console: Console) -> dict[tuple[str, int, str], Record]:
+def _to_follow(asked: Asked, found: dict[str, Any]) -> list[Task]:
+    """Runs that end farther from the reference than its twins do: chance, or not? They are followed step by step."""
+    far = {
+        (v["net"], v["seed"], v["backend"])
+        for v in found["verdicts"]
+        if v["clause"] == "training-end" and v["state"] == "fail"
+    }
+    return [replace(task, follow=True) for task in asked.tasks() if (task.net, task.seed, task.who) in far]
+
+
+def _all(asked: Asked, pieces: list[Task], folder: Path, console: Console) -> dict[tuple[str, int, str], Record]:
     """Every piece done, what there is of it already included."""
-    pieces = asked.tasks()
     context = multiprocessing.get_context("spawn")
     queue = context.SimpleQueue()
     workers = min(len(pieces), asked.processes or max(1, os.cpu_count() or 1))

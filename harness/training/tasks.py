@@ -9,6 +9,7 @@ May import everything of this folder, the adapters and `process`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -64,17 +65,19 @@ class Task:
     rate: float
     momentum: float
     pythons: tuple[str, ...] = ()
+    follow: bool = False  # the whole run once more, with the reference behind it on the same branches
 
     @property
     def name(self) -> str:
         """What a progress line calls it."""
-        return f"net {self.net}, seed {self.seed}: {self.who}"
+        return f"net {self.net}, seed {self.seed}: {self.who}{', followed' if self.follow else ''}"
 
     @property
     def file(self) -> str:
         """Name of the file that it is kept in."""
         plain = "".join(c if c.isalnum() else "-" for c in self.who)[:60]
-        return f"{self.net}-{self.seed}-{plain}-{abs(hash_of(self.who)) % 10**6}.npz"
+        kind = "-followed" if self.follow else ""
+        return f"{self.net}-{self.seed}-{plain}-{abs(hash_of(self.who)) % 10**6}{kind}.npz"
 
 
 @dataclass
@@ -150,7 +153,11 @@ def run(task: Task, digits: Digits, folder: Path, progress: Progress) -> Record:
     if task.backend:
         interpreters = Interpreters.parse(task.pythons)
         with interpreters.remote(task.who, timeout=TIMEOUT, env=ENVIRONMENT) as backend:
-            _judge(task, digits, Subject(backend), backend.hello, record, path, progress)
+            if task.follow:
+                with contextlib.suppress(Lost):  # it trained the first time, so that the end is judged as it was
+                    record.facts["followed"] = followed(task, digits, Subject(backend), task.steps, progress)
+            else:
+                _judge(task, digits, Subject(backend), backend.hello, record, path, progress)
     else:
         subject = Subject(LocalBackend(registry.load("numpy"), "numpy"))
         _freely(task, digits, subject, record, path, progress)
@@ -168,7 +175,7 @@ def _judge(
     try:
         _led(task, digits, subject, Contract(**hello["contract"]), record, path, tell)
         if "early" not in record.facts:
-            record.facts["early"] = _early(task, digits, subject)
+            record.facts["early"] = followed(task, digits, subject, min(EARLY, task.steps))
         _freely(task, digits, subject, record, path, tell)
     except Lost as lost:
         record.facts["lost"] = {"kind": lost.kind, "text": str(lost), "at": record.done.get("led", 0)}
@@ -251,19 +258,20 @@ def _update(
 # --------------------------------------------------------------------------------------------------- free runs
 
 
-def _early(task: Task, digits: Digits, subject: Subject) -> dict[str, float]:
-    """A few steps that the backend takes from where it got itself, with the reference behind it on the same branches.
+def followed(
+    task: Task, digits: Digits, subject: Subject, steps: int, tell: Progress = lambda *_: None
+) -> dict[str, float]:
+    """Steps that the backend takes from where it got itself, with the reference behind it on the same branches.
 
     Where an element is so near a tie that rounding decides, two right runs go apart at once, by as much as that element
     weighs. So the reference takes the branches that the backend takes, if they are near enough; then what is left is
     rounding. `whole` is the same steps in one call, against one by one: what the backend keeps to itself shows there.
     """
-    net, steps = NETS[task.net], min(EARLY, task.steps)
-    start = _start(task)
+    net, start = NETS[task.net], _start(task)
     descent: dict[str, Any] = {"batch": task.batch, "rate": task.rate, "momentum": task.momentum}
     state, behind, half, margin = start, start, len(start) // 2, 0.0
     at = batches(len(digits.images), task.batch, task.seed, range(steps))
-    for row in at:
+    for number, row in enumerate(at):
         batch = digits.images[row], digits.labels[row]
         theirs = subject.passed(net, *batch, state[:half])
         outputs = training.forward(net, batch[0], behind[:half])
@@ -275,6 +283,7 @@ def _early(task: Task, digits: Digits, subject: Subject) -> dict[str, float]:
             mine = training.backward(net, *batch, behind[:half], outputs)
         behind = step(behind, mine.gradients, task.rate, task.momentum)
         state = list(subject.trained(net, *batch, state, **descent)[1:])
+        tell(number + 1, steps, "on the same branches")
     for _ in range(TRIES):  # where sums are in another order each time, near ties are too
         whole = subject.trained(net, digits.images[at.ravel()], digits.labels[at.ravel()], start, **descent)[1:]
         apart = lockstep.distance(state[:half], whole[:half])
