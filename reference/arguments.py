@@ -55,9 +55,10 @@ def _size(name: str, value: object, whole: object, least: int) -> int:
     if not least <= number <= LARGEST:
         shown = show(number) if abs(number) < 10**_SHOWN else f"an integer of {number.bit_length()} bits"
         within = show(whole) if abs(number) < 10**_SHOWN else "..."
+        fewest = "1 for the least" if least else "0 for no padding" if name == "padding" else "0 for an empty axis"
         raise ValueError(
             f"{name}={within}: {shown} is out of range, expected integers from {least} to {LARGEST}; "
-            f"pass {'0 for no padding' if least == 0 else '1 for the least'} or more"
+            f"pass {fewest} or more"
         )
     return number
 
@@ -191,21 +192,48 @@ def operands(x: object, w: object, groups: object, *, exact: bool = False) -> tu
     )
     if image_.dtype != filters.dtype:
         raise TypeError(f"w has dtype {filters.dtype}, expected {image_.dtype} as x; convert one with .astype")
+    return image_, filters, fit(image_.shape, filters.shape, groups)
+
+
+def fit(x: tuple[int, ...], w: tuple[int, ...], groups: object, names: tuple[str, str] = ("x", "w")) -> int:
+    """Groups, if filters of shape `w` fit images of shape `x` with them.
+
+    >>> fit((1, 5, 5, 6), (3, 3, 2, 9), 3)
+    3
+    """
     number = groups if type(groups) is int and 0 < groups <= LARGEST else _size("groups", groups, groups, 1)
-    kernel_h, kernel_w, depth, filters_out = filters.shape
-    channels = image_.shape[3]
+    kernel_h, kernel_w, depth, filters_out = w
+    image_, filters = names
+    channels = x[3]
     if not (kernel_h and kernel_w):
-        raise ValueError(f"w has shape {filters.shape}: a kernel without taps, expected at least 1 by 1")
+        raise ValueError(f"{filters} has shape {w}: a kernel without taps, expected at least 1 by 1")
     if channels % number:
-        raise ValueError(f"groups={number} does not divide the {channels} channels of x; expected a divisor of them")
+        raise ValueError(
+            f"groups={number} does not divide the {channels} channels of {image_}; expected a divisor of them"
+        )
     if filters_out % number:
-        raise ValueError(f"groups={number} does not divide the {filters_out} filters of w; expected a divisor of them")
+        raise ValueError(
+            f"groups={number} does not divide the {filters_out} filters of {filters}; expected a divisor of them"
+        )
     if depth * number != channels:
         raise ValueError(
-            f"w has shape {filters.shape}: {depth} channels a filter, expected {channels // number} "
-            f"(the {channels} channels of x / groups={number})"
+            f"{filters} has shape {w}: {depth} channels a filter, expected {channels // number} "
+            f"(the {channels} channels of {image_} / groups={number})"
         )
-    return image_, filters, number
+    return number
+
+
+def shape(name: str, value: object, axes: str) -> tuple[int, int, int, int]:
+    """Four sizes, zero allowed.
+
+    >>> shape("input_shape", [1, 28, 28, 3], "[batch, height, width, channels]")
+    (1, 28, 28, 3)
+    """
+    items = _items(name, value, f"four integers {axes}")
+    if len(items) != 4:
+        raise ValueError(f"{name}={show(value)}: {len(items)} values, expected four: {axes}; give each axis its size")
+    first, second, third, fourth = (_size(name, item, value, 0) for item in items)
+    return first, second, third, fourth
 
 
 def bias(value: object, w: Array) -> Array | None:
