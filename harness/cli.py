@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from .report.commands import files_for_ci
+
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -21,7 +23,7 @@ class Lazy(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names, in order."""
-        return [*super().list_commands(ctx), "deviations", "mnist"]
+        return [*super().list_commands(ctx), "deviations", "explain", "mnist", "repro", "show", "diff"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One command; what it needs is imported then."""
@@ -29,6 +31,18 @@ class Lazy(click.Group):
             from .deviations.commands import deviations
 
             return deviations
+        if cmd_name == "explain":
+            from .explain import explain
+
+            return explain
+        if cmd_name in ("show", "diff"):
+            from .report import commands
+
+            return commands.show if cmd_name == "show" else commands.diff
+        if cmd_name == "repro":
+            from .report.reproducers.commands import repro
+
+            return repro
         if cmd_name == "mnist":
             from .training.commands import mnist
 
@@ -46,7 +60,9 @@ def main() -> None:
     convspec check path/to/mine.py:NAME  judge a backend of your own: four methods
     convspec spec same-odd-pixel-last    read the clause that a verdict names
     convspec deviations                  what is known of released frameworks
+    convspec explain conv2d --help       port a call: pads, why, and how others write it
     convspec mnist torch tensorflow      train a small net in lockstep with the reference
+    convspec diff old.json new.json      what got better or worse from one run to another
     """  # noqa: D301 -- click's mark for lines to be left as they are
 
 
@@ -69,6 +85,7 @@ def main() -> None:
 @click.option("--skip-missing", is_flag=True,
               help="A backend whose package or device is not here is not run, and ends nothing.")  # fmt: skip
 @click.option("--no-deviations", is_flag=True, help="Judge as if no deviation were known.")
+@files_for_ci
 def check(
     backends: tuple[str, ...],
     level: str,
@@ -81,6 +98,9 @@ def check(
     deviations: tuple[str, ...],
     no_deviations: bool,
     skip_missing: bool,
+    junit: str | None,
+    markdown: str | None,
+    badge: str | None,
 ) -> None:
     """Judge BACKENDs against every clause of the specification.
 
@@ -98,15 +118,19 @@ def check(
                      deviation is stale
                   2  it could not run: an unknown backend, a missing device, a broken import
     """  # noqa: D301 -- click's mark for lines to be left as they are
+    from .report.ci import Files
     from .run import Run, run
 
     if fuzz and seed is not None:
         raise click.UsageError("--fuzz draws a seed, --seed gives one: use one of them")
     if json_file and not Path(json_file).resolve().parent.is_dir():
         raise click.UsageError(f"--json {json_file}: there is no folder {Path(json_file).resolve().parent}")
+    files = Files(junit, markdown, badge)
+    if fault := files.fault():
+        raise click.UsageError(fault)
     chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
     asked = Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes)
-    asked = replace(asked, pythons=pythons, skip_missing=skip_missing)
+    asked = replace(asked, pythons=pythons, skip_missing=skip_missing, files=files)
     sys.exit(run(replace(asked, deviations=deviations, no_deviations=no_deviations)))
 
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from .collector import Collector
 from .deviations import Deviation, DeviationError
 from .deviations import known as known_deviations
 from .interpreters import Interpreters
+from .report import ci, terminal
 from .report import results as results_file
-from .report import terminal
 
 CONFORMANCE = "convspec.conformance"
 PASSED, BROKEN, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
@@ -49,11 +49,12 @@ class Run:
     no_deviations: bool = False
     pythons: tuple[str, ...] = ()
     skip_missing: bool = False
+    files: ci.Files = field(default_factory=ci.Files)
 
 
 def run(asked: Run, console: Console | None = None) -> int:
     """Judge, report, and return the exit status."""
-    console = console or make_console()
+    console = console or make_console(stderr=asked.files.to_stdout)
     errors = Console(stderr=True, emoji=False)
     try:
         asked = replace(asked, backends=tuple(registry.expand(asked.backends)))
@@ -76,9 +77,10 @@ def run(asked: Run, console: Console | None = None) -> int:
         found["agreement"] = _agreement(asked, known, console)
         if asked.json_file:
             results_file.write(found, asked.json_file)
-    terminal.render(found, console)
+    terminal.render(found, console, file=asked.json_file)
     if asked.json_file:
         console.print(f"Results: {asked.json_file}", highlight=False)
+    written = _for_ci(asked, found, console, errors)
     if status == pytest.ExitCode.INTERRUPTED:
         console.print(
             "Interrupted: what was judged so far is above" + (" and saved." if asked.json_file else "."), style="yellow"
@@ -91,7 +93,21 @@ def run(asked: Run, console: Console | None = None) -> int:
             f"convspec: {len(live.broken_checks)} checks broke by themselves; this is a fault of convspec", style="red"
         )
         return COULD_NOT_RUN
-    return BROKEN if results_file.broken_musts(found) or results_file.stale(found) else PASSED
+    broken = results_file.broken_musts(found) or results_file.stale(found)
+    return (BROKEN if broken else PASSED) if written else COULD_NOT_RUN
+
+
+def _for_ci(asked: Run, found: dict[str, Any], console: Console, errors: Console) -> bool:
+    """Write what CI reads, also of an interrupted run, and annotate on GitHub; whether all could be written."""
+    unwritten = asked.files.write(found)
+    for line in unwritten:
+        errors.print(f"convspec: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+    if asked.files.said() and not unwritten:
+        console.print(f"Written: {asked.files.said()}", highlight=False, markup=False, soft_wrap=True)
+    if ci.on_github():
+        for line in ci.workflow_commands(found):
+            print(line, file=console.file)  # whole lines as they are: rich would wrap them
+    return not unwritten
 
 
 def _agreement(asked: Run, known: list[Deviation], console: Console) -> list[dict[str, Any]]:
@@ -152,10 +168,11 @@ def _wrong_expression(expression: str) -> str:
     return ""
 
 
-def make_console() -> Console:
+def make_console(*, stderr: bool = False) -> Console:
     """The terminal as it is; where there is none, a width that logs can hold."""
-    console = Console(emoji=False)
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=120, emoji=False)
+    console = Console(emoji=False, stderr=stderr)
+    wide_enough = console.is_terminal or "COLUMNS" in os.environ
+    return console if wide_enough else Console(width=120, emoji=False, stderr=stderr)
 
 
 def _nothing(asked: Run, live: Live, status: int, errors: Console) -> int:

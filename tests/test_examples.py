@@ -169,7 +169,8 @@ def test_the_template_s_workflow_judges_the_entry_point_and_keeps_the_results():
     (job,) = workflow("examples/numpy_backend/.github/workflows/conformance.yml")["jobs"].values()
     project = tomllib.loads((EXAMPLES / "numpy_backend" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     (name,) = project["entry-points"]["convspec.backends"]
-    assert lines_of(job) == ['pip install "convspec[check]" .', f"convspec check {name} --json results.json"]
+    judge = f'convspec check {name} --json results.json --markdown "$GITHUB_STEP_SUMMARY"'
+    assert lines_of(job) == ['pip install "convspec[check]" .', judge]
     upload = job["steps"][-1]
     assert upload["if"] == "always()"
     assert upload["with"]["path"] == "results.json"

@@ -28,11 +28,11 @@ def deviations(context: click.Context) -> None:
 @click.argument("files", nargs=-1, type=FILE, metavar="[FILE...]")
 @click.option("--backend", help="Only those of this backend.")
 def listed(files: tuple[str, ...], backend: str | None) -> None:
-    r"""List the deviations that convspec ships, and those of FILEs.
+    """List the deviations that convspec ships, and those of FILEs.
 
     \b
     Example:  convspec deviations list --backend torch
-    """
+    """  # noqa: D301 -- click's mark for lines to be left as they are
     from rich.console import Console  # noqa: PLC0415 - --help is quick
     from rich.text import Text  # noqa: PLC0415
 
@@ -52,11 +52,11 @@ def listed(files: tuple[str, ...], backend: str | None) -> None:
 @click.argument("files", nargs=-1, type=FILE, metavar="[FILE...]")
 @click.option("--backend", "backends", multiple=True, help="Ask this backend the witnesses; may be repeated.")
 def check(files: tuple[str, ...], backends: tuple[str, ...]) -> None:
-    r"""Check that entries are well formed and do not overlap; with --backend, that their witnesses still show them.
+    """Check that entries are well formed and do not overlap; with --backend, that their witnesses still show them.
 
     \b
     Example:  convspec deviations check mine.toml --backend torch
-    """
+    """  # noqa: D301 -- click's mark for lines to be left as they are
     entries = _known(files)
     click.echo(f"{len(entries)} deviations are well formed" + (f": those of {', '.join(files)} too" if files else ""))
     if not backends:
@@ -74,11 +74,11 @@ def check(files: tuple[str, ...], backends: tuple[str, ...]) -> None:
 @deviations.command()
 @click.argument("results", type=FILE)
 def draft(results: str) -> None:
-    r"""Write an entry for each undeclared finding of a results file (of `convspec check --json`) to the terminal.
+    """Write an entry for each undeclared finding of a results file (of `convspec check --json`) to the terminal.
 
     \b
     Example:  convspec check mine.py:Mine --json r.json; convspec deviations draft r.json > mine.toml
-    """
+    """  # noqa: D301 -- click's mark for lines to be left as they are
     from convspec.harness.report.results import read  # noqa: PLC0415
 
     from .draft import drafts  # noqa: PLC0415

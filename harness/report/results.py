@@ -9,12 +9,12 @@ import datetime
 import json
 import os
 import platform
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from convspec.harness.verdict import WITNESS, State
+from convspec.harness.verdict import WITNESS, Finding, State
 from convspec.spec import clauses
 
 FORMAT = "convspec-results"
@@ -123,6 +123,28 @@ def broken_musts(results: dict[str, Any]) -> list[dict[str, Any]]:
     return [c for c in results["cells"] if c["level"] == "MUST" and c["state"] in (State.FAIL, State.CRASH)]
 
 
+def causes(results: dict[str, Any]) -> Iterator[tuple[str, Finding, list[dict[str, Any]]]]:
+    """What is wrong and not known, by backend and in the order of the specification.
+
+    A cause is a clause and a kind of finding; with it come its smallest finding and the cells that it was seen in.
+    """
+    order = {slug: i for i, slug in enumerate(clauses())}
+    for backend in results["summary"]:
+        by_cause: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+        first: dict[tuple[str, str], Finding] = {}
+        for cell in (c for c in results["cells"] if c["backend"] == backend):
+            for finding in (Finding(**data) for data in cell["findings"]):
+                if finding.deviation:
+                    continue
+                key = (finding.clause, finding.kind)
+                if cell not in by_cause[key]:
+                    by_cause[key].append(cell)
+                if key not in first or finding.elements < first[key].elements:
+                    first[key] = finding
+        for key in sorted(first, key=lambda k: (order[k[0]], k[1])):
+            yield backend, first[key], by_cause[key]
+
+
 def write(results: dict[str, Any], path: str | Path) -> None:
     """Write the document whole or not at all: a run that is killed leaves the old file."""
     target = Path(path)
@@ -144,6 +166,11 @@ def read(path: str | Path) -> dict[str, Any]:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: not a results file: {error}") from error
+    return checked(data, path)
+
+
+def checked(data: Any, path: str | Path) -> dict[str, Any]:
+    """Return what was read from a file, if it is a results document of this version; else raise ValueError."""
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f"{path}: not a results file of convspec (no format {FORMAT!r})")
     if data.get("version") != VERSION:

@@ -6,6 +6,7 @@ told by colour alone.
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +20,8 @@ from convspec.adapters.registry import Label
 from convspec.harness.verdict import SEVERITY, Finding, State
 from convspec.spec import clauses
 
-from .results import broken_musts, stale
+from .findings import in_results, name_of
+from .results import broken_musts, causes, stale
 from .text import describe
 
 SIGNS = {
@@ -40,11 +42,11 @@ MOST_REASONS, MOST_NAMED = 3, 8
 Cells = list[dict[str, Any]]
 
 
-def render(results: dict[str, Any], console: Console, *, only_differing: bool = False) -> None:
-    """Print the whole report."""
+def render(results: dict[str, Any], console: Console, *, only_differing: bool = False, file: str | None = None) -> None:
+    """Print the whole report; `file` is where the results were written."""
     console.print(table(results, only_differing=only_differing))
     console.print(LEGEND, style="dim")
-    for part in failures(results, min(console.width, 120) - 4):
+    for part in failures(results, min(console.width, 120) - 4, file):
         console.print(part)
     for line in (*deviation_lines(results), *agreement_lines(results)):
         console.print(line)
@@ -105,34 +107,34 @@ def summed(cells: Cells) -> Text:
     return text.append(f" ({'; '.join(sorted(readings))})", style="dim") if readings else text
 
 
-def failures(results: dict[str, Any], width: int = 110) -> Iterator[Group]:
+def failures(results: dict[str, Any], width: int = 110, file: str | None = None) -> Iterator[Group]:
     """Each broken clause of each backend: the smallest witness of each cause, and the dtypes it was seen in."""
-    for backend in results["summary"]:
-        by_cause: dict[tuple[str, str], Cells] = defaultdict(list)
-        first: dict[tuple[str, str], Finding] = {}
-        for cell in (c for c in results["cells"] if c["backend"] == backend):
-            for data in cell["findings"]:
-                finding = Finding(**data)
-                if finding.deviation:
-                    continue
-                key = (finding.clause, finding.kind)
-                if cell not in by_cause[key]:
-                    by_cause[key].append(cell)
-                if key not in first or finding.elements < first[key].elements:
-                    first[key] = finding
-        order = {slug: i for i, slug in enumerate(clauses())}
-        for key in sorted(first, key=lambda k: (order[k[0]], k[1])):
-            yield _failure(backend, first[key], by_cause[key], width)
+    for backend, finding, cells in causes(results):
+        yield _failure(backend, finding, cells, width, file)
 
 
-def _failure(backend: str, finding: Finding, cells: Cells, width: int) -> Group:
+def _failure(backend: str, finding: Finding, cells: Cells, width: int, file: str | None) -> Group:
     must = clauses()[finding.clause].level == "MUST"
     sign, style = SIGNS[State.CRASH if finding.is_crash else State.FAIL] if must else ("~", "yellow")
     title, rest = describe(finding, width).split("\n", 1)
     head = Text.assemble((f"{sign} {backend}  ", style), (title, "bold"))
     dtypes = " ".join(dict.fromkeys(c["dtype"] for c in cells))
     body = Text(f"{rest}\n  seen in:  {dtypes}")
+    if finding.case:
+        body.append(f"\n  script:   {_reproducer(backend, finding, cells, file)}")
     return Group(Text(), head, Padding(body, (0, 0, 0, 2)))
+
+
+def _reproducer(backend: str, finding: Finding, cells: Cells, file: str | None) -> str:
+    """The command that writes a script which shows the finding, or what has to be given for one."""
+    own = finding.to_dict()
+    cell = next((c for c in cells if own in c["findings"]), cells[0])
+    name = next(
+        (named.name for named in in_results({"cells": [cell], "backends": {}}) if named.finding | own == named.finding),
+        name_of(backend, finding.clause, cell["dtype"]),
+    )
+    command = f"convspec repro {shlex.quote(name)} --results {shlex.quote(file or 'FILE')} > bug.py"
+    return command if file else f"--json FILE, then {command}"
 
 
 def deviation_lines(results: dict[str, Any]) -> Iterator[Text]:
@@ -178,7 +180,8 @@ def summary(results: dict[str, Any]) -> Group:
         if missing:
             lines.append(Text(f"  it lacks {', '.join(missing)}: unsupported; the rest is judged", style="dim"))
         lines.extend(precision_lines(mine))
-        lines.extend(power_lines(results["power"][name]))
+        if name in results["power"]:  # not where only some clauses are shown
+            lines.extend(power_lines(results["power"][name]))
     broken = broken_musts(results)
     if wrong := stale(results):
         lines.append(Text(f"{len(wrong)} deviations no longer hold.", style="bold red"))

@@ -23,8 +23,8 @@ from .tasks import EARLY, Record
 CLAUSES = (
     "training-operations", "training-step", "training-update", "training-early", "training-end", "training-accuracy",
 )  # fmt: skip
-#: At the end, so many times the band of the twins, and at least what one branch that was taken otherwise grows to.
-BAND, LEAST = 3.0, 1e-2
+#: At the end, so many times the band of the twins (and at least `lockstep.BRANCH`).
+BAND = 3.0
 #: Right answers of the test images that a net has after so many images seen, and how far from the reference's it is.
 SEEN, FLOOR, APART = 4_900, {"A": 0.85, "B": 0.75}, 0.01
 
@@ -131,7 +131,7 @@ def _early(say: Callable[..., Verdict], early: dict[str, float], scale: float) -
     """The worst of three, each in units of its own limit."""
     told = {
         f"relative distance of the weights after {EARLY} steps on the same branches": (early["apart"], lockstep.NEAR),
-        f"{EARLY} steps in one call, against one by one": (early["whole"], lockstep.NEAR),
+        f"{EARLY} steps in one call, against one by one": (early["whole"], lockstep.BRANCH),
         "a branch taken otherwise, this far from a tie": (early["margin"], lockstep.MARGIN),
     }
     text, (figure, limit) = max(told.items(), key=lambda one: one[1][0] / one[1][1])
@@ -141,12 +141,12 @@ def _early(say: Callable[..., Verdict], early: dict[str, float], scale: float) -
 def _end(say: Callable[..., Verdict], record: Record, twins: Mapping[str, Record], scale: float) -> Verdict:
     """Within what chance does to the twins; or else, followed on its own branches, where the reference is."""
     end, width = distance(twins["reference"].kept("end"), record.kept("end")), band(twins)
-    limit = max(BAND * width, LEAST) * scale
+    limit = max(BAND * width, lockstep.BRANCH) * scale
     text = f"relative distance of the weights at the end; the twins' is {width:.2g}"
     told = record.facts.get("followed")
     if end <= limit or not told:
         return say("training-end", _state(end <= limit), figure=end, limit=limit, text=text)
-    near = max(told["apart"], told["whole"], told["margin"] * lockstep.NEAR / lockstep.MARGIN)
+    near = max(told["apart"], told["margin"] * lockstep.NEAR / lockstep.MARGIN)
     text = f"{end:.2g} from the reference where the twins' farthest is {width:.2g}; on the same branches"
     limit = lockstep.NEAR * scale
     return say("training-end", _state(near <= limit), figure=near, limit=limit, text=text)

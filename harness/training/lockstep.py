@@ -23,6 +23,8 @@ from convspec.reference.training import Net, Operations, Own, Pass
 LOSS, GRADIENT, MARGIN = 5e-6, 5e-5, 1e-5
 #: Relative distance of all weights after a few free steps on the same branches.
 NEAR = 3e-5
+#: What one branch that rounding took otherwise was seen to move the weights by, some steps later.
+BRANCH = 1e-2
 #: Units in the last place, of the larger of a weight and its change.
 ULPS = 4
 #: Elements of a pool's input that may have got a gradient by a digit that was rounded away; more are no chance.

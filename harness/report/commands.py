@@ -1,0 +1,124 @@
+"""`convspec show` and `convspec diff`: results files read again.
+
+May import the reports and, to print a training run, `training.report`; when they are called.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+FILE = click.Path(exists=True, dir_okay=False)
+STATES = ("pass", "fail", "deviation", "unsupported", "crash", "not run")  # verdict.State; --help imports little
+
+Command = Callable[..., Any]
+
+
+def files_for_ci(command: Command) -> Command:
+    """Add the options that `convspec check` and `convspec show` share."""
+    path = click.Path(dir_okay=False)
+    options = (
+        click.option("--junit", type=path, metavar="FILE", help="Write JUnit XML."),
+        click.option("--markdown", type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
+                     help="Write Markdown; '-': stdout. Appended to $GITHUB_STEP_SUMMARY."),
+        click.option("--badge", type=path, metavar="FILE", help="Write a badge, SVG: how many cells pass."),
+    )  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("file", type=FILE)
+@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
+@click.option("--clause", "slugs", multiple=True, metavar="SLUG", help="Only this clause; may be repeated.")
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only this state; may be repeated.")
+@files_for_ci
+def show(
+    file: str,
+    backends: tuple[str, ...],
+    slugs: tuple[str, ...],
+    states: tuple[str, ...],
+    junit: str | None,
+    markdown: str | None,
+    badge: str | None,
+) -> None:
+    """Print a results file again, whole or in part, or write it for CI.
+
+    FILE is of `convspec check --json` or of `convspec mnist --json`.
+
+    \b
+    Example:  convspec show results.json --backend torch --state fail
+              convspec show results.json --junit junit.xml --badge convspec.svg
+    \b
+    Exit status:  0  it is shown, whatever it says      2  FILE is no such file, or nothing in it is chosen
+    """  # noqa: D301 -- click's mark for lines to be left as they are
+    from convspec.harness.run import make_console  # noqa: PLC0415 - --help is quick
+    from convspec.spec import UnknownClause, clause  # noqa: PLC0415
+
+    from . import choosing, ci, rows  # noqa: PLC0415
+
+    files = ci.Files(junit, markdown, badge)
+    if fault := files.fault():
+        raise click.UsageError(fault)
+    try:
+        for slug in slugs:
+            clause(slug)
+        document = rows.read(file)
+    except (UnknownClause, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        document = choosing.only(document, backends, slugs, states)
+    except choosing.NothingChosen as error:
+        raise click.UsageError(f"{file}: {error}") from None
+    if not files.to_stdout:
+        _render(document, make_console())
+    if wrong := files.write(document):
+        raise click.UsageError("; ".join(wrong))
+    if files.said():
+        click.echo(f"Written: {files.said()}", err=files.to_stdout)
+
+
+def _render(document: dict[str, Any], console: Any) -> None:
+    from convspec.harness.training import report  # noqa: PLC0415
+
+    from . import rows, terminal  # noqa: PLC0415
+
+    (report if rows.is_training(document) else terminal).render(document, console)
+
+
+@click.command()
+@click.argument("old", type=FILE)
+@click.argument("new", type=FILE)
+def diff(old: str, new: str) -> None:
+    """Compare two results files: what got better or worse, is new or gone.
+
+    States are compared, clause by clause and dtype by dtype; of the effective bits, changes of more than 0.5 are told.
+
+    \b
+    Example:  convspec diff results/main.json results.json
+    \b
+    Exit status:  0  no MUST clause came to be broken; what one file alone has decides nothing
+                  1  one did: it fails or crashes, and did not before
+                  2  a file is no results file, or they share no cell
+    """  # noqa: D301 -- click's mark for lines to be left as they are
+    from convspec.harness.run import make_console  # noqa: PLC0415 - --help is quick
+
+    from . import diff as comparing  # noqa: PLC0415
+    from . import rows  # noqa: PLC0415
+
+    try:
+        documents = [rows.read(file, known=False) for file in (old, new)]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        found = comparing.diff(*documents)
+    except ValueError as error:
+        raise click.UsageError(f"{old} and {new}: {error}") from None
+    console = make_console()
+    for line in comparing.lines(found):
+        console.print(line, soft_wrap=True)
+    sys.exit(1 if found.decides else 0)
