@@ -121,7 +121,6 @@ def spared() -> str:
     said = []
     for names, options in (
         (wrong_training.SPARED, ("--net", "B", "--steps", 16, "--batch", 16)),
-        (wrong_training.SPARED, ("--net", "A", "--steps", 4, "--batch", 8)),
         (wrong_training.SPARED_READINGS, ("--net", "B", "--steps", 3, "--batch", 4)),
     ):
         found, seconds, status = run(*(f"{WRONG}:{name}" for name in names), *options, "--seeds", 10)
