@@ -277,7 +277,8 @@ def gradient(x: Array, dy: Array, window: Window) -> Array:
         return dx
     sums_dtype = arguments.accumulator(dy.dtype)
     with np.errstate(all="ignore"):
-        if sums_dtype == dy.dtype and _apart(x.shape, window) and not np.isnan(x.sum(dtype=np.float64)):
+        plain = sums_dtype == dy.dtype and dy.itemsize in (4, 8)  # longer types have no integer of their size
+        if plain and _apart(x.shape, window) and not np.isnan(x.sum(dtype=np.float64)):
             _gradient_apart(dx, x, dy, window)
             return dx
         if sums_dtype == dy.dtype:

@@ -6,7 +6,7 @@ import pytest
 from convspec.reference import geometry, max_pool
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.longdouble])  # the oracle asks for the longest
 @pytest.mark.parametrize("seed", range(60))
 def test_gradient_of_windows_that_lie_apart(dtype, seed):
     """The quick way for strides that equal the window, against the general one, on ties and special values."""
