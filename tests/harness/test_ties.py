@@ -11,6 +11,7 @@ import convspec.conformance
 from convspec.harness.cases.formats import FLOATS, INTEGERS
 from convspec.harness.cases.invalid import CHANGES
 from convspec.harness.judge import SIDE_EFFECTS
+from convspec.harness.training import judge
 from convspec.spec import clauses
 
 REFERENCE_TESTS = Path(__file__).parents[1] / "reference"
@@ -39,7 +40,7 @@ def cited_by_reference_tests():
 
 def test_every_must_clause_has_a_check():
     checked = {mark.args[0] for _, marks in CONFORMANCE for mark in marks}
-    asked = {"backend": checked, "reference": set(cited_by_reference_tests())}
+    asked = {"backend": checked, "reference": set(cited_by_reference_tests()), "training": set(judge.CLAUSES)}
     missing = [c.slug for c in clauses().values() if c.level == "MUST" and c.slug not in asked[c.scope]]
     assert missing == []
 
