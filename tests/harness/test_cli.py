@@ -160,7 +160,7 @@ def test_ctrl_c_keeps_what_was_judged(mine):
     assert "Interrupted" in out
     cells = results_file.read(mine / "out.json")["cells"]
     states = {c["state"] for c in cells}
-    assert states == {"pass", "not run"}
+    assert {"pass", "not run"} <= states <= {"pass", "not run", "unsupported"}
     assert len(cells) > 300  # the denominator stays
 
 

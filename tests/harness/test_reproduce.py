@@ -39,6 +39,7 @@ def written(name: str) -> str:
 def ran(file: Path, code: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     file.write_text(code, encoding="utf-8")
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONWARNINGS", "TF_ENABLE_ONEDNN_OPTS")}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # a file that is mended within a second has the bytecode of before
     return subprocess.run(
         [sys.executable, file], capture_output=True, text=True, timeout=SECONDS, cwd=cwd, env=environment, check=False
     )
