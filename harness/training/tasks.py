@@ -42,7 +42,7 @@ UPDATES_FIRST, UPDATES_EVERY = 3, 10
 SKETCH = 1024
 #: Seconds between two saves, and seconds that a call of a backend may take.
 SAVE_EVERY, TIMEOUT = 3.0, 300.0
-TEST_BATCH = 250
+TEST_BATCH = 50  # a pass that also goes back takes a megabyte an image
 #: One thread each, as many pieces run beside one another; and memory as it comes: filling it costs more than a step.
 ENVIRONMENT: dict[str, str | None] = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 ENVIRONMENT |= dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1")
