@@ -1,8 +1,16 @@
 """Documents of runs that never were, for the tests of the reports: whole, and of the schema's form."""
 
 import copy
+import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
+from click.testing import CliRunner
+
+from convspec.harness.cli import main
 from convspec.harness.report.results import document
 from convspec.harness.verdict import Cell, Finding
 
@@ -63,3 +71,20 @@ def training(state="pass", clause="training-step", backend="mine", **more):
         "descent": {"steps": 1, "batch": 1, "rate": 0.05, "momentum": 0.9}, "nets": ["B"], "seeds": [0],
         "backends": {backend: {"native": False}}, "compared": {"B": ["loss"]}, "verdicts": [verdict | more], "runs": [],
     }  # fmt: skip
+
+
+def convspec(*args, cwd=None, **env):
+    command = [sys.executable, "-m", "convspec.harness.cli", *args]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("GITHUB_")}
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False, env=clean | {"COLUMNS": "110"} | env
+    )
+
+
+def invoke(*args):
+    return CliRunner().invoke(main, list(args))
+
+
+def committed():
+    folder = Path(__file__).parents[2] / "results"
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
