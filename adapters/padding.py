@@ -1,4 +1,4 @@
-"""Pads for what a framework has no name for: SAME at a stride, SAME_LOWER.
+"""Pads for what a framework has no name for: SAME at a stride, SAME_LOWER; and for one that pads both sides alike.
 
 It may import `convspec.reference.geometry` alone: what SAME means is decided there and nowhere else.
 """
@@ -9,7 +9,7 @@ from convspec.reference import geometry
 
 from .backend import Padding, Pair
 
-__all__ = ["pads_of"]
+__all__ = ["pads_of", "split"]
 
 Pads = tuple[Pair, Pair]
 
@@ -34,3 +34,20 @@ def pads_of(size: tuple[int, ...], kernel: tuple[int, ...], strides: Pair, paddi
     rows, columns = kernel
     window = geometry.resolve((height, width), (rows, columns), strides=strides, padding=padding, dilations=dilations)
     return window.pads
+
+
+def split(pads: Pads, ksize: Pair | None = None) -> tuple[Pair, Pads]:
+    """Divide pads into torch's own, the same on both sides of an axis, and what is put in before.
+
+    ``max_pool2d`` takes half the kernel at most; where more is asked for (``ksize`` is given), all is put in before.
+
+    Examples
+    --------
+    >>> split(((0, 1), (2, 2)))
+    ((0, 2), ((0, 1), (0, 0)))
+    """
+    own = [min(sides) for sides in pads]
+    if ksize is not None:
+        own = [pad if 2 * pad <= k else 0 for pad, k in zip(own, ksize, strict=True)]
+    rows, columns = ((sides[0] - pad, sides[1] - pad) for sides, pad in zip(pads, own, strict=True))
+    return (own[0], own[1]), (rows, columns)

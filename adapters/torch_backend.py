@@ -22,7 +22,7 @@ import numpy as np
 
 from . import torch_training
 from .backend import Array, Contract, Padding, Pair, Unsupported, present
-from .padding import pads_of
+from .padding import pads_of, split
 from .torch_modes import MODES
 
 __all__ = ["TorchBackend", "devices", "probe"]
@@ -213,7 +213,7 @@ class TorchBackend:
             own = padding  # unknown here: torch is to say so
         else:
             pads = pads_of(tuple(x.shape[2:]), tuple(w.shape[2:]), strides, padding, rest["dilation"])
-            own, first = _split(pads)
+            own, first = split(pads)
         return self._mode.conv2d(x, w, bias, first, stride=strides, padding=own, **rest)
 
     def _pool(self, x: Tensor, ksize: Pair, strides: Pair, padding: Padding, dilations: Pair) -> Tensor:
@@ -227,7 +227,7 @@ class TorchBackend:
         if padding == "SAME" and self._mode.native_same:
             raise Unsupported("torch.nn.functional.max_pool2d takes no padding='same', by its documentation")
         if not isinstance(padding, str) or padding in ("SAME", "SAME_LOWER", "VALID"):
-            own, first = _split(pads_of(tuple(x.shape[2:]), ksize, strides, padding, dilations), ksize)
+            own, first = split(pads_of(tuple(x.shape[2:]), ksize, strides, padding, dilations), ksize)
         options = {"kernel_size": ksize, "stride": strides, "padding": own, "dilation": dilations}
         answer = self._mode.max_pool2d(x, first, return_indices=indices, **options)
         return (*answer, first) if indices else (answer, None, first)
@@ -271,15 +271,3 @@ class TorchBackend:
             if any(words in str(error) for words in _NOT_OFFERED):
                 raise Unsupported(f"torch says: {' '.join(str(error).split())}") from error
             raise
-
-
-def _split(pads: tuple[Pair, Pair], ksize: Pair | None = None) -> tuple[Pair, tuple[Pair, Pair]]:
-    """Divide pads into torch's own, the same on both sides of an axis, and what is put in before.
-
-    ``max_pool2d`` takes half the kernel at most; where more is asked for (``ksize`` is given), all is put in before.
-    """
-    own = [min(sides) for sides in pads]
-    if ksize is not None:
-        own = [pad if 2 * pad <= k else 0 for pad, k in zip(own, ksize, strict=True)]
-    rows, columns = ((sides[0] - pad, sides[1] - pad) for sides, pad in zip(pads, own, strict=True))
-    return (own[0], own[1]), (rows, columns)

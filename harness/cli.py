@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 
+from .options import no_folder
 from .report.commands import files_for_ci
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -123,8 +123,8 @@ def check(
 
     if fuzz and seed is not None:
         raise click.UsageError("--fuzz draws a seed, --seed gives one: use one of them")
-    if json_file and not Path(json_file).resolve().parent.is_dir():
-        raise click.UsageError(f"--json {json_file}: there is no folder {Path(json_file).resolve().parent}")
+    if json_file and (fault := no_folder("--json", json_file)):
+        raise click.UsageError(fault)
     files = Files(junit, markdown, badge)
     if fault := files.fault():
         raise click.UsageError(fault)

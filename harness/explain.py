@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from convspec.harness.options import no_folder, no_matplotlib
 from convspec.reference import geometry
 from convspec.reference.explain import Explanation, explain_conv2d, explain_max_pool, heading
 from convspec.reference.pitfalls import sides
@@ -54,6 +55,11 @@ def padding(ctx: click.Context | None, param: click.Parameter | None, value: str
     return numbers[:2], numbers[2:]
 
 
+_image = click.option(
+    "--input", "image", callback=integers, metavar="N,H,W,C", required=True, help="Batch, height, width, channels."
+)
+
+
 def _shared(command: Callable[..., None]) -> Callable[..., None]:
     """Put the options on that both commands have."""
     for option in (
@@ -82,14 +88,7 @@ def explain() -> None:
 
 
 @explain.command()
-@click.option(
-    "--input",
-    "image",
-    callback=integers,
-    metavar="N,H,W,C",
-    required=True,
-    help="Batch, height, width, channels.",
-)
+@_image
 @click.option("--filter", "filters", callback=integers, metavar="H,W,C,K", required=True,
               help="Kernel height and width, channels / groups, filters.")  # fmt: skip
 @click.option(
@@ -115,14 +114,7 @@ def conv2d(image: Any, filters: Any, as_json: bool, plot: str | None, **options:
 
 
 @explain.command(name="max_pool")
-@click.option(
-    "--input",
-    "image",
-    callback=integers,
-    metavar="N,H,W,C",
-    required=True,
-    help="Batch, height, width, channels.",
-)
+@_image
 @click.option("--ksize", callback=integers, metavar="K", required=True, help="The window: 3, or 3,2 (height, width).")
 @click.option("--strides", callback=integers, metavar="S", required=True, help="Pixels between windows: 2, or 2,1.")
 @_shared
@@ -178,18 +170,14 @@ def _check(told: Explanation, plot: str) -> None:
     path = Path(plot)
     if path.suffix.lower() not in (".svg", ".png"):
         raise click.UsageError(f"--plot {plot}: expected a name that ends in .svg or .png")
-    if not path.resolve().parent.is_dir():
-        raise click.UsageError(f"--plot {plot}: there is no folder {path.resolve().parent}")
+    if fault := no_folder("--plot", plot):
+        raise click.UsageError(fault)
     if 0 in told.output_shape[1:3] or 0 in told.input_shape[1:3]:
         raise click.UsageError(f"--plot {plot}: the output has shape {told.output_shape}, so there is nothing to draw")
     if max(*told.input_shape[1:3], told.ksize[0] * told.ksize[1]) > DRAWN:
         raise click.UsageError(f"--plot {plot}: more than {DRAWN} pixels a side, or taps, are not drawn; leave it out")
-    try:
-        import matplotlib.figure  # noqa: F401, PLC0415 - the library needs NumPy alone
-    except ImportError as error:
-        raise click.UsageError(
-            f"--plot: matplotlib cannot be imported ({error}); run `python -m pip install 'convspec[mnist]'`"
-        ) from None
+    if fault := no_matplotlib():
+        raise click.UsageError(f"--plot: {fault}")
 
 
 # ---- the picture

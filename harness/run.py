@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -210,13 +211,14 @@ def _pytest(asked: Run, live: Live, missing: dict[str, str]) -> tuple[Collector 
     args += ["-k", asked.expression] if asked.expression else []
     if processes > 1:
         args += ["-p", "xdist.plugin", "-n", str(min(processes, chunks * len(asked.backends))), "--dist", "loadscope"]
-    with _environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=""), _terminable():
+    with environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=""), _terminable():
         status = pytest.main(args, plugins=[live])
     return live.collector, int(status)
 
 
 @contextlib.contextmanager
-def _environment(**changes: str) -> Any:
+def environment(**changes: str) -> Iterator[None]:
+    """Variables of this process, and of those that it starts, for a while."""
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
     try:
@@ -247,6 +249,18 @@ def _terminable() -> Any:
         signal.signal(signal.SIGTERM, before)
 
 
+def bar(console: Console) -> Progress:
+    """How far it is and what is asked `now`: on a terminal, and gone when it is done."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[now]}"),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
 class Live:
     """Progress while pytest runs: a bar on a terminal, a line now and then elsewhere."""
 
@@ -258,14 +272,7 @@ class Live:
         self.broken_checks: list[str] = []
         self.failed = 0
         self._said = time.monotonic()
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[now]}"),
-        )
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.progress = bar(console)
         self._task = self.progress.add_task("judging", total=None, now="starting the backends ...")
 
     def pytest_sessionstart(self, session: pytest.Session) -> None:

@@ -37,6 +37,19 @@ WITNESS = HELD, STALE, FLAKY, REFUSED = "reproduced", "stale", "not shown this t
 SEVERITY = (State.PASS, State.NOT_RUN, State.UNSUPPORTED, State.DEVIATION, State.FAIL, State.CRASH)
 
 
+#: What is found broken, binding or not.
+BROKEN = (State.FAIL, State.CRASH)
+
+
+def decides(level: str, state: str) -> bool:
+    """Whether a verdict decides the exit status: a MUST that failed or crashed.
+
+    >>> decides("MUST", "fail"), decides("SHOULD", "fail")
+    (True, False)
+    """
+    return level == "MUST" and state in BROKEN
+
+
 def worst(states: list[State]) -> State:
     """The state that a summary of several cells shows."""
     return max(states, key=SEVERITY.index) if states else State.NOT_RUN

@@ -247,9 +247,8 @@ def explain_max_pool(
 def _explain(asked: Asked) -> Explanation:
     window, filters = asked.window, asked.filters
     output = (asked.shape[0], *window.output, filters[3] if filters else asked.shape[3])
-    plain = (
-        asked._replace(padding="VALID") if asked.padding == NO_PADS else asked
-    )  # the same, and everyone has the name
+    # No pads are VALID's, and everyone has that name.
+    plain = asked._replace(padding="VALID") if asked.padding == NO_PADS else asked
     return Explanation(
         op="conv2d" if filters else "max_pool",
         input_shape=asked.shape,

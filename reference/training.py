@@ -18,6 +18,7 @@ from . import conv2d as convolution
 from . import geometry, network
 from . import max_pool as pooling
 from .arguments import Array
+from .geometry import Window
 
 Layer = tuple[str, Mapping[str, Any]]
 Net = tuple[Layer, ...]
@@ -124,6 +125,23 @@ def weighted(net: Net) -> Iterator[int]:
     return (number for number, (kind, _) in enumerate(net) if kind in ("conv2d", "dense"))
 
 
+def places(net: Net) -> dict[int, int]:
+    """Where the weights of each layer that has some are among the parameters; its bias follows.
+
+    Examples
+    --------
+    >>> places(NETS["B"])
+    {0: 0, 3: 2, 6: 4}
+    """
+    return {layer: 2 * number for number, layer in enumerate(weighted(net))}
+
+
+def window(layer: Layer, image: tuple[int, ...]) -> Window:
+    """The windows of a convolution or a pool over images [.., h, w, channels]."""
+    _, options = layer
+    return geometry.lay((image[-3], image[-2]), options["ksize"], options["strides"], options["padding"], 1)
+
+
 def parameter_names(net: Net) -> list[str]:
     """Names of the parameters, in their order.
 
@@ -149,8 +167,7 @@ def shapes(net: Net, image: tuple[int, int, int]) -> list[tuple[int, ...]]:
         if kind == "dense":
             shape = (options["outputs"],)
         elif kind in ("conv2d", "max_pool"):
-            window = geometry.lay((shape[0], shape[1]), options["ksize"], options["strides"], options["padding"], 1)
-            shape = (*window.output, options.get("filters", shape[-1]))
+            shape = (*window((kind, options), shape).output, options.get("filters", shape[-1]))
         found.append(shape)
     return found
 
@@ -248,15 +265,15 @@ def backward(
     dy = network.cross_entropy_vjp(outputs[-1], labels)
     by_output: list[Array] = []
     by_parameter: list[Array] = []
-    places = dict(zip(weighted(net), range(0, len(parameters), 2), strict=True))
+    at = places(net)
     for number in reversed(range(len(net))):
         kind, options = net[number]
         by_output.append(dy)
         if kind == "conv2d":
-            w = parameters[places[number]]
+            w = parameters[at[number]]
             by_parameter += [dy.sum((0, 1, 2))]
             if number == 0 and ops is Own:  # nobody asks for the gradient of the images
-                by_parameter += [_filter_gradient(images, w, dy, options)]
+                by_parameter += [convolution.filter_gradient(images, w.shape, dy, window(net[0], images.shape))]
             else:
                 dx, dw = ops.conv2d_vjp(inputs[number], w, dy, **_window(options), groups=1)
                 by_parameter += [dw]
@@ -264,7 +281,7 @@ def backward(
         elif kind == "max_pool":
             dy = ops.max_pool_vjp(taken[number], dy, ksize=options["ksize"], **_window(options))
         elif kind == "dense":
-            dy, dw, db = network.dense_vjp(inputs[number], parameters[places[number]], dy)
+            dy, dw, db = network.dense_vjp(inputs[number], parameters[at[number]], dy)
             by_parameter += [db, dw]
         elif kind == "relu":
             dy = network.relu_vjp(taken[number], dy)
@@ -272,6 +289,11 @@ def backward(
             dy = network.leaky_relu_vjp(taken[number], dy, options["slope"])
     loss = network.cross_entropy(outputs[-1], labels)
     return Pass(loss, tuple(outputs), tuple(reversed(by_output)), tuple(reversed(by_parameter)))
+
+
+def one_pass(net: Net, images: Array, labels: Array, parameters: Sequence[Array], ops: Operations = Own) -> Pass:
+    """Forward and back: see `forward` and `backward`."""
+    return backward(net, images, labels, parameters, forward(net, images, parameters, ops), ops)
 
 
 def loss_and_gradients(
@@ -285,8 +307,7 @@ def loss_and_gradients(
     >>> round(float(loss_and_gradients(images, labels, *initial(NETS["B"], 0), net=NETS["B"])[0]), 4)
     2.3026
     """
-    outputs = forward(net, images, parameters, ops)
-    return backward(net, images, labels, parameters, outputs, ops).flat()
+    return one_pass(net, images, labels, parameters, ops).flat()
 
 
 def train(
@@ -321,7 +342,7 @@ def train(
     losses = []
     for start in range(0, len(images), batch):
         part, told = images[start : start + batch], labels[start : start + batch]
-        one = Pass.of(net, loss_and_gradients(part, told, *parameters, net=net, ops=ops))
+        one = one_pass(net, part, told, parameters, ops)
         losses.append(one.loss)
         parameters, velocities = network.sgd(parameters, one.gradients, velocities, rate=rate, momentum=momentum)
     return (np.array(losses, images.dtype), *parameters, *velocities)
@@ -329,8 +350,3 @@ def train(
 
 def _window(options: Mapping[str, Any]) -> dict[str, Any]:
     return {"strides": options["strides"], "padding": options["padding"], "dilations": (1, 1)}
-
-
-def _filter_gradient(x: Array, w: Array, dy: Array, options: Mapping[str, Any]) -> Array:
-    window = geometry.lay(x.shape[1:3], w.shape[:2], options["strides"], options["padding"], 1)
-    return convolution.filter_gradient(x, w.shape, dy, window)

@@ -104,6 +104,25 @@ def _declared(terms: Terms | Added, accumulator: Format, inputs: Format, contrac
     return extra
 
 
+def interval(truth: Truth, dtype: str, contract: Contract, *, random_sign: bool) -> tuple[Array, Array, Array]:
+    """The allowed distance from y, and the least and the most that it makes, rounded to the type of the result."""
+    y, accumulator = truth.value, accumulator_of(dtype, contract)
+    allowed = delta(truth, dtype, contract, random_sign=random_sign)
+    low, high = y - allowed, y + allowed
+    if narrows(dtype, accumulator):
+        low, high = round_to(low, dtype), round_to(high, dtype)
+    return allowed, low, high
+
+
+def may_overflow(truth: Truth, accumulator: Format) -> Array:
+    """Where y is finite, and an order of summation may leave the accumulator's range: nothing is judged there."""
+    terms = truth.terms
+    assert terms is not None
+    largest = terms.scale * (1 + 2 * terms.count * accumulator.unit)
+    beyond: Array = np.isfinite(truth.value) & ~(largest < accumulator.largest)
+    return beyond
+
+
 def compare(
     got: Array,
     truth: Truth,
@@ -128,18 +147,13 @@ def compare(
     fmt = FORMATS[dtype]
     accumulator = accumulator_of(dtype, contract)
     with np.errstate(all="ignore"):
-        allowed = delta(truth, dtype, contract, random_sign=random_sign)
-        low, high = y - allowed, y + allowed
-        if narrows(dtype, accumulator):
-            low, high = round_to(low, dtype), round_to(high, dtype)
+        allowed, low, high = interval(truth, dtype, contract, random_sign=random_sign)
         right = (low <= found) & (found <= high)
         right |= np.isnan(y) & np.isnan(found)
         right |= np.isinf(y) & (found == y)
         if flush:
             right |= (np.abs(y) < fmt.least_normal) & (found == 0)
-        # Overflow is judged only where no order of summation can leave the accumulator's range.
-        largest = truth.terms.scale * (1 + 2 * truth.terms.count * accumulator.unit)
-        right |= np.isfinite(y) & ~(largest < accumulator.largest)
+        right |= may_overflow(truth, accumulator)
         if spread:
             right |= np.isnan(found)
         if contract.algorithm != "direct":

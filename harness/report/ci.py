@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convspec.harness.options import no_folder
+
 from . import badge, junit, markdown
 from .rows import causes, stale
 
@@ -38,9 +40,8 @@ class Files:
         for option, file in self._asked():
             if file == "-" and option != "--markdown":
                 return f"{option} -: only --markdown writes to stdout; name a file"
-            folder = Path(file).resolve().parent
-            if file != "-" and not folder.is_dir():
-                return f"{option} {file}: there is no folder {folder}"
+            if file != "-" and (wrong := no_folder(option, file)):
+                return wrong
         return ""
 
     def _asked(self) -> list[tuple[str, str]]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
+from convspec.harness.verdict import State
+
 FILE = click.Path(exists=True, dir_okay=False)
-STATES = ("pass", "fail", "deviation", "unsupported", "crash", "not run")  # verdict.State; --help imports little
 
 Command = Callable[..., Any]
 
@@ -35,7 +36,13 @@ def files_for_ci(command: Command) -> Command:
 @click.argument("file", type=FILE)
 @click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
 @click.option("--clause", "slugs", multiple=True, metavar="SLUG", help="Only this clause; may be repeated.")
-@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Only this state; may be repeated.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([str(state) for state in State]),
+    help="Only this state; may be repeated.",
+)
 @files_for_ci
 def show(
     file: str,

@@ -115,7 +115,7 @@ def issue(finding: dict[str, Any], backend: dict[str, Any] | str) -> str:
     """
     text, said = _told(backend)
     code, broken = script(finding, backend), clause(finding["clause"])
-    versions = ", ".join(f"{name} {version}" for name, version in (said.get("versions") or {}).items())
+    versions = _versions(said)
     got = finding.get("got") or ("the process ends" if finding["kind"] in LOSSES else "what the script prints")
     expected = finding.get("expected") or "what the script prints"
     rows = [
@@ -147,6 +147,10 @@ def _told(backend: dict[str, Any] | str) -> tuple[str, dict[str, Any]]:
     if isinstance(backend, str):
         return backend, {}
     return str(backend.get("text") or backend["name"]), backend
+
+
+def _versions(said: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in (said.get("versions") or {}).items())
 
 
 def _language(text: str) -> Language:
@@ -228,7 +232,7 @@ def _quoted(broken: Clause) -> str:
 
 def _heading(finding: dict[str, Any], text: str, said: dict[str, Any], language: Language) -> list[str]:
     """The docstring of a script: what it shows, what should be, and in which versions it was seen."""
-    versions = ", ".join(f"{name} {version}" for name, version in (said.get("versions") or {}).items())
+    versions = _versions(said)
     seen = f" ({versions})" if versions else ""
     message = finding.get("message", "")
     paragraphs = [

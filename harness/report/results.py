@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from convspec.harness.verdict import WITNESS, Finding, State
+from convspec.harness.verdict import WITNESS, Finding, State, decides
 from convspec.spec import clauses
 
 FORMAT = "convspec-results"
@@ -32,21 +32,10 @@ def document(
     deviations: dict[str, dict[str, dict[str, Any]]] | None = None,
 ) -> dict[str, Any]:
     """The document of one run; backends in the order they were named, cells in that of the specification."""
-    import convspec  # noqa: PLC0415 - only its version
-
     place = {slug: position for position, slug in enumerate(clauses())}
     named = {name: position for position, name in enumerate(order)}
     listed = sorted(cells, key=lambda c: (named.get(c["backend"], 0), place[c["clause"]]))
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "convspec": convspec.__version__,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-        },
+    return head(FORMAT, VERSION) | {
         "level": level,
         "seed": seed,
         "backends": backends,
@@ -54,6 +43,23 @@ def document(
         "power": {name: power(listed, name, readings) for name in dict.fromkeys(c["backend"] for c in listed)},
         "deviations": {name: known(listed, name, entries) for name, entries in (deviations or {}).items()},
         "cells": listed,
+    }
+
+
+def head(form: str, version: int) -> dict[str, Any]:
+    """What a document of any format begins with: its form, and when and where it was made."""
+    import convspec  # noqa: PLC0415 - only its version
+
+    return {
+        "format": form,
+        "version": version,
+        "convspec": convspec.__version__,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "python": platform.python_version(),
+            "cores": os.cpu_count(),
+        },
     }
 
 
@@ -120,7 +126,7 @@ def stale(results: dict[str, Any]) -> list[str]:
 
 def broken_musts(results: dict[str, Any]) -> list[dict[str, Any]]:
     """The cells that decide the exit status: a MUST that failed or crashed."""
-    return [c for c in results["cells"] if c["level"] == "MUST" and c["state"] in (State.FAIL, State.CRASH)]
+    return [c for c in results["cells"] if decides(c["level"], c["state"])]
 
 
 def causes(results: dict[str, Any]) -> Iterator[tuple[str, Finding, list[dict[str, Any]]]]:
@@ -162,11 +168,15 @@ def read(path: str | Path) -> dict[str, Any]:
     ValueError
         If it is not one, or of a version that this convspec does not know.
     """
+    return checked(parsed(path), path)
+
+
+def parsed(path: str | Path) -> Any:
+    """Return the JSON of a file, or raise ValueError where it has none."""
     try:
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not a results file: {error}") from error
-    return checked(data, path)
 
 
 def checked(data: Any, path: str | Path) -> dict[str, Any]:

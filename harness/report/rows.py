@@ -6,20 +6,19 @@ is taken by its net and seed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convspec.harness.verdict import Finding, State
+from convspec.harness.verdict import BROKEN, Finding, State, decides
 from convspec.spec import clauses
 
 from . import results
 from .schema import fault
 from .text import describe
 
-#: Format and version of `convspec mnist --json`, as `training.run` writes them.
+#: Format and version of `convspec mnist --json`.
 TRAINING = ("convspec-training", 1)
 
 
@@ -42,12 +41,12 @@ class Row:
     @property
     def is_broken(self) -> bool:
         """Whether the clause is broken, binding or not."""
-        return self.state in (State.FAIL, State.CRASH)
+        return self.state in BROKEN
 
     @property
     def decides(self) -> bool:
         """Whether it decides the exit status."""
-        return self.level == "MUST" and self.is_broken
+        return decides(self.level, self.state)
 
     @property
     def profile(self) -> str:
@@ -83,11 +82,9 @@ def read(path: str | Path, *, known: bool = True) -> dict[str, Any]:
         The file cannot be read, is no such document, or is of another version.
     """
     try:
-        data: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        data = results.parsed(path)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not a results file: {error}") from error
     if isinstance(data, dict) and data.get("format") == TRAINING[0]:
         if data.get("version") != TRAINING[1]:
             raise ValueError(
@@ -126,8 +123,8 @@ def rows(document: dict[str, Any]) -> Iterator[Row]:
     if is_training(document):
         for v in document["verdicts"]:
             on, state, text = f"net {v['net']}, seed {v['seed']}", State(v["state"]), _told(v)
-            reason = "" if state in (State.PASS, State.FAIL, State.CRASH) else v["text"]
-            broken = state in (State.FAIL, State.CRASH)
+            broken = state in BROKEN
+            reason = "" if broken or state is State.PASS else v["text"]
             yield Row(v["backend"], v["clause"], on, v["level"], state, reason, str(state), text if broken else "")
         return
     for cell in document["cells"]:
@@ -150,18 +147,24 @@ def rows(document: dict[str, Any]) -> Iterator[Row]:
 def causes(document: dict[str, Any]) -> Iterator[Cause]:
     """What is wrong, a cause each: the smallest witness, and where it was seen. Known deviations are not."""
     if is_training(document):
-        groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-        for v in document["verdicts"]:
-            if v["state"] in (State.FAIL, State.CRASH):
-                groups.setdefault((v["backend"], v["net"], v["clause"]), []).append(v)
-        for (backend, net, slug), own in groups.items():
-            on = tuple(f"net {net}, seed {v['seed']}" for v in own)
-            yield Cause(backend, slug, own[0]["level"] == "MUST", on, own[0]["text"] or own[0]["state"], _told(own[0]))
+        for own in over_seeds(v for v in document["verdicts"] if v["state"] in BROKEN):
+            one = own[0]
+            on = tuple(f"net {v['net']}, seed {v['seed']}" for v in own)
+            must = one["level"] == "MUST"
+            yield Cause(one["backend"], one["clause"], must, on, one["text"] or one["state"], _told(one))
         return
     for backend, finding, cells in results.causes(document):
         on = tuple(dict.fromkeys(str(cell["dtype"]) for cell in cells))
         must = clauses()[finding.clause].level == "MUST"
         yield Cause(backend, finding.clause, must, on, finding.message, describe(finding))
+
+
+def over_seeds(verdicts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Training verdicts of one backend, net and clause together: they differ by the seed."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for v in verdicts:
+        groups.setdefault((v["backend"], v["net"], v["clause"]), []).append(v)
+    return list(groups.values())
 
 
 def _told(verdict: dict[str, Any]) -> str:

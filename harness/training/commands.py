@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
+
+from convspec.harness.options import no_folder
 
 
 @click.command()
@@ -57,8 +58,8 @@ def mnist(
     from .run import Asked, run  # noqa: PLC0415 - `convspec --help` is quick
 
     for name, file in (("--json", json_file), ("--plot", plots)):
-        if file and not Path(file).resolve().parent.is_dir():
-            raise click.UsageError(f"{name} {file}: there is no folder {Path(file).resolve().parent}")
+        if file and (fault := no_folder(name, file)):
+            raise click.UsageError(fault)
     if download and not full:
         raise click.UsageError("--download fetches all of MNIST: give --full with it")
     asked = Asked(

@@ -38,7 +38,7 @@ def of_pass(subject: Subject, net: Net, batch: tuple[Array, Array], parameters: 
         As in `lockstep.compare`.
     """
     few = batch[0][:IMAGES], batch[1][:IMAGES]
-    right = Pass.of(net, training.loss_and_gradients(*few, *parameters, net=net))
+    right = training.one_pass(net, *few, parameters)
     try:
         got = subject.passed(net, *few, parameters)
     except Lost:
@@ -57,7 +57,7 @@ def of_pass(subject: Subject, net: Net, batch: tuple[Array, Array], parameters: 
         reading = cls()
         try:
             with np.errstate(all="ignore"):
-                wrong = Pass.of(net, training.loss_and_gradients(*few, *parameters, net=net, ops=reading))
+                wrong = training.one_pass(net, *few, parameters, reading)
                 near = _explains(lockstep.compare(net, few, parameters, wrong, got, ops=reading, scale=scale), apart)
         except Exception:  # noqa: S112 - a reading that refuses such calls explains nothing
             continue

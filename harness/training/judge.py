@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from convspec.adapters.backend import Contract
-from convspec.harness.verdict import State
+from convspec.harness.verdict import State, decides
 from convspec.reference.training import NETS
 from convspec.spec import clause
 
@@ -46,7 +46,7 @@ class Verdict:
     @property
     def breaks(self) -> bool:
         """Whether it decides the exit status."""
-        return self.state in (State.FAIL, State.CRASH) and clause(self.clause).level == "MUST"
+        return decides(clause(self.clause).level, self.state)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able data."""

@@ -114,7 +114,7 @@ def compare(
 def _back(net: Net, reference: Pass, got: Pass, scale: float) -> list[float]:
     """Errors of all gradients, in the order in which they are made."""
     errors = []
-    places = dict(zip(training.weighted(net), range(0, len(got.gradients), 2), strict=True))
+    places = training.places(net)
     for number in reversed(range(len(net))):
         pairs = [(reference.output_gradients[number], got.output_gradients[number])]
         if number in places:
@@ -132,13 +132,13 @@ def as_taken(net: Net, mine: Sequence[Array], got: Pass, scale: float = 1.0) -> 
     the first takes the gradient, but for a few that rounding may have made equal.
     """
     taken, moved = list(got.outputs), False
-    for number, (kind, options) in enumerate(net):
+    for number, (kind, _) in enumerate(net):
         if kind != "max_pool" or number == 0:
             continue
         x, own, sent = got.outputs[number - 1], mine[number - 1], got.output_gradients[number - 1]
         if sent.shape != x.shape:
             return None
-        window = geometry.lay((x.shape[1], x.shape[2]), options["ksize"], options["strides"], options["padding"], 1)
+        window = training.window(net[number], x.shape)
         first = np.zeros(x.shape, bool)
         at = pooling.argmax(x, window).reshape(len(x), -1)
         np.put_along_axis(first.reshape(len(x), -1), at, values=True, axis=1)
@@ -180,9 +180,7 @@ def relative(mine: Array, theirs: Array) -> float:
     with np.errstate(all="ignore"):
         error = float(np.abs(mine - theirs).max(initial=0.0))
         largest = float(max(mine.max(initial=0.0), -mine.min(initial=0.0)))
-    if error == 0:
-        return 0.0
-    return error / largest if largest and np.isfinite(error) else float("inf")
+    return _ratio(error, largest)
 
 
 def _scalar(mine: Any, theirs: Any) -> float:
@@ -192,14 +190,14 @@ def _scalar(mine: Any, theirs: Any) -> float:
 def branches(net: Net, mine: Sequence[Array], theirs: Sequence[Array]) -> tuple[float, bool]:
     """How far from a tie the reference is where the other took another branch, and whether it did anywhere."""
     margin, differ = 0.0, False
-    for number, (kind, options) in enumerate(net):
+    for number, (kind, _) in enumerate(net):
         if number == 0 or kind not in ("relu", "leaky_relu", "max_pool"):
             continue
         own, other = mine[number - 1], theirs[number - 1]
         if np.array_equal(own, other):
             continue
         if kind == "max_pool":
-            window = geometry.lay(own.shape[1:3], options["ksize"], options["strides"], options["padding"], 1)
+            window = training.window(net[number], own.shape)
             one, two = pooling.argmax(own, window), pooling.argmax(other, window)
             apart = one != two
             flat = own.reshape(len(own), -1)

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convspec.adapters.backend import BackendError
+from convspec.harness.options import no_matplotlib
 
 from .data import Digits
 from .judge import BAND
@@ -37,11 +38,8 @@ Floats = npt.NDArray[np.float64]
 
 def require() -> None:
     """Raise `BackendError` if matplotlib is missing: to be called before a run that takes minutes."""
-    try:
-        import matplotlib.figure  # noqa: F401, PLC0415 - the library needs NumPy alone
-    except ImportError as error:
-        told = f"matplotlib, which draws the pictures, cannot be imported ({error})"
-        raise BackendError(f"{told}; run `python -m pip install 'convspec[mnist]'`") from None
+    if fault := no_matplotlib():
+        raise BackendError(fault)
 
 
 def write(found: dict[str, Any], digits: Digits, folder: Path) -> list[Path]:

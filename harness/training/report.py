@@ -5,14 +5,14 @@ May import the verdicts, the specification and `report`'s texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from convspec.harness.verdict import SEVERITY, State
+from convspec.harness.report.rows import over_seeds
+from convspec.harness.verdict import SEVERITY, State, decides
 from convspec.spec import clause
 
 STYLES = {"pass": "green", "fail": "red", "crash": "red", "unsupported": "yellow", "not run": "dim"}
@@ -37,7 +37,8 @@ def render(document: dict[str, Any], console: Console) -> None:
                 cells.append(_cell(own))
             table.add_row(net, slug, clause(slug).level, *cells)
     console.print(table)
-    for told, where in _causes(v for v in verdicts if v["state"] in ("fail", "crash", "unsupported")):
+    for own in over_seeds(v for v in verdicts if v["state"] in ("fail", "crash", "unsupported")):
+        told, where = own[0], ", ".join(str(v["seed"]) for v in own)
         style = STYLES[told["state"]]
         console.print(f"[{style}]{told['state']}[/] {escape(told['backend'])}, net {told['net']}, {told['clause']}"
                       + (f" (seeds {where})" if len(seeds) > 1 else ""), highlight=False)  # fmt: skip
@@ -54,7 +55,7 @@ def render(document: dict[str, Any], console: Console) -> None:
 
 def broken(document: dict[str, Any]) -> list[dict[str, Any]]:
     """The verdicts that decide the exit status."""
-    return [v for v in document["verdicts"] if v["level"] == "MUST" and v["state"] in ("fail", "crash")]
+    return [v for v in document["verdicts"] if decides(v["level"], v["state"])]
 
 
 def _cell(own: list[dict[str, Any]]) -> str:
@@ -75,11 +76,3 @@ def _figure(told: dict[str, Any]) -> str:
     if told["clause"] in ("training-early", "training-end") and told["figure"] is not None:
         return f": {told['figure']:.3g}, allowed {told['limit']:.3g}"
     return ""
-
-
-def _causes(verdicts: Iterable[dict[str, Any]]) -> list[tuple[dict[str, Any], str]]:
-    """One of each clause, net and backend, with the seeds that show it."""
-    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for verdict in verdicts:
-        groups.setdefault((verdict["backend"], verdict["net"], verdict["clause"]), []).append(verdict)
-    return [(own[0], ", ".join(str(v["seed"]) for v in own)) for own in groups.values()]

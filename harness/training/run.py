@@ -6,38 +6,41 @@ May import everything of the harness.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import hashlib
 import json
 import multiprocessing
 import os
-import platform
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import convspec
 from convspec.adapters import registry
 from convspec.adapters.backend import BackendError
 from convspec.harness.interpreters import Interpreters
-from convspec.harness.run import BROKEN, COULD_NOT_RUN, INTERRUPTED, PASSED, make_console
+from convspec.harness.report import results as results_file
+from convspec.harness.report.rows import TRAINING
+from convspec.harness.run import BROKEN, COULD_NOT_RUN, INTERRUPTED, PASSED, bar, environment, make_console
+from convspec.harness.verdict import State
 from convspec.reference.training import NETS
 
 from . import data, judge, plots, report, tasks
 from .lockstep import names
 from .tasks import ENVIRONMENT, Record, Task
 
-FORMAT, VERSION = "convspec-training", 1
+FORMAT, VERSION = TRAINING
 TWINS = 5
+
+
+#: What each net, seed and trainer came to.
+Records = dict[tuple[str, int, str], Record]
 
 
 @dataclass(frozen=True)
@@ -96,18 +99,16 @@ def run(asked: Asked, console: Console | None = None) -> int:
     console.print(f"Data: {digits.source}; {len(digits.images):,} images and {len(digits.test_images):,} to test")
     try:
         records = _all(asked, asked.tasks(), folder, console)
-        found = document(asked, digits, records)
-        again = _to_follow(asked, found)
-        if again:
-            for (net, seed, who), record in _all(asked, again, folder, console).items():
-                records[net, seed, who].facts["followed"] = record.facts.get("followed")
-            found = document(asked, digits, records)
+        again = _to_follow(asked, _verdicts(asked, digits, records))
+        for key, record in _all(asked, again, folder, console).items() if again else ():
+            records[key].facts["followed"] = record.facts.get("followed")
     except KeyboardInterrupt:
         console.print("Interrupted; the same command with --resume goes on from here.", style="yellow")
         return INTERRUPTED
+    found = document(asked, digits, records)
     report.render(found, console)
     if asked.json_file:
-        Path(asked.json_file).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        results_file.write(found, asked.json_file)
         console.print(f"Results: {asked.json_file}", highlight=False)
     if asked.plots:
         for file in plots.write(found, digits, Path(asked.plots)):
@@ -127,7 +128,7 @@ def load(asked: Asked) -> data.Digits:
 
 def _folder(asked: Asked, digits: data.Digits) -> Path:
     """Where the pieces are kept: another one for whatever would change a result."""
-    facts = [tasks.as_dict(task) for task in asked.tasks()]
+    facts = [asdict(task) for task in asked.tasks()]
     key = hashlib.sha256(json.dumps([convspec.__version__, facts]).encode())
     key.update(digits.images[:: max(1, len(digits.images) // 100)].tobytes())
     return Path(asked.state) / f"mnist-{key.hexdigest()[:12]}"
@@ -136,56 +137,41 @@ def _folder(asked: Asked, digits: data.Digits) -> Path:
 # ------------------------------------------------------------------------------------------------------ the pieces
 
 
+#: Of a process that works: where it tells how far it is, and the images.
 _queue: Any = None
+_digits: Any = None
 
 
-def _begin(queue: Any) -> None:
-    global _queue  # noqa: PLW0603 - one a process
-    _queue = queue
+def _begin(queue: Any, asked: Asked) -> None:
+    global _queue, _digits
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the run ends us
+    _queue, _digits = queue, load(asked)
 
 
-def _work(task: Task, asked: Asked, folder: str) -> None:
+def _work(task: Task, folder: str) -> None:
     def tell(done: int, total: int, text: str) -> None:
         _queue.put((task.name, done, total, text))
 
-    tasks.run(task, load(asked), Path(folder), tell)
+    tasks.run(task, _digits, Path(folder), tell)
     _queue.put((task.name, 1, 1, "done"))
 
 
-@contextlib.contextmanager
-def _one_thread_each() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    os.environ.update({name: value for name, value in ENVIRONMENT.items() if value is not None})
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _to_follow(asked: Asked, found: dict[str, Any]) -> list[Task]:
+def _to_follow(asked: Asked, found: list[judge.Verdict]) -> list[Task]:
     """Runs that end farther from the reference than its twins do: chance, or not? They are followed step by step."""
-    far = {
-        (v["net"], v["seed"], v["backend"])
-        for v in found["verdicts"]
-        if v["clause"] == "training-end" and v["state"] == "fail"
-    }
+    far = {(v.net, v.seed, v.backend) for v in found if v.clause == "training-end" and v.state is State.FAIL}
     return [replace(task, follow=True) for task in asked.tasks() if (task.net, task.seed, task.who) in far]
 
 
-def _all(asked: Asked, pieces: list[Task], folder: Path, console: Console) -> dict[tuple[str, int, str], Record]:
+def _all(asked: Asked, pieces: list[Task], folder: Path, console: Console) -> Records:
     """Every piece done, what there is of it already included."""
     context = multiprocessing.get_context("spawn")
     queue = context.SimpleQueue()
     workers = min(len(pieces), asked.processes or max(1, os.cpu_count() or 1))
-    with _one_thread_each(), Live(console, len(pieces)) as live:
-        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(queue,))
+    threads = {name: value for name, value in ENVIRONMENT.items() if value is not None}
+    with environment(**threads), Live(console, len(pieces)) as live:
+        pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(queue, asked))
         try:
-            waiting = {pool.submit(_work, task, asked, str(folder)) for task in pieces}
+            waiting = {pool.submit(_work, task, str(folder)) for task in pieces}
             while waiting:
                 while not queue.empty():
                     live.tell(*queue.get())
@@ -218,12 +204,10 @@ class Live:
 
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.total = console, total
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                   TextColumn("{task.fields[now]}"))  # fmt: skip
-        self.progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.progress = bar(console)
         self._all = self.progress.add_task("training", total=total, now="starting ...")
         self._lines: dict[str, Any] = {}
-        self._said = time.monotonic()
+        self._said, self._last = time.monotonic(), "starting"
 
     def __enter__(self) -> Live:
         self.progress.start()
@@ -248,36 +232,32 @@ class Live:
         self.progress.update(self._all, completed=done, now="")
         if not self.console.is_terminal and time.monotonic() - self._said > self.EVERY:
             self._said = time.monotonic()
-            self.console.print(f"{done}/{self.total} runs done; {getattr(self, '_last', 'starting')}", highlight=False)
+            self.console.print(f"{done}/{self.total} runs done; {self._last}", highlight=False)
 
 
 # ---------------------------------------------------------------------------------------------------- the document
 
 
-def document(asked: Asked, digits: data.Digits, records: dict[tuple[str, int, str], Record]) -> dict[str, Any]:
-    """Everything that was found, JSON-able."""
+def _verdicts(asked: Asked, digits: data.Digits, records: Records) -> list[judge.Verdict]:
+    """On every backend, net by net and seed by seed."""
     found: list[judge.Verdict] = []
-    runs: list[dict[str, Any]] = []
     for net in asked.nets:
         for seed in asked.seeds:
             mine = {who: record for (n, s, who), record in records.items() if (n, s) == (net, seed)}
             twins = {who: record for who, record in mine.items() if who not in asked.backends}
-            reference = twins["reference"]
-            for who, record in mine.items():
-                runs.append(_run(net, seed, who, who in asked.backends, record, reference, digits))
             for who in asked.backends:
                 found += judge.verdicts(net, seed, who, mine[who], twins, digits)
+    return found
+
+
+def document(asked: Asked, digits: data.Digits, records: Records) -> dict[str, Any]:
+    """Everything that was found, JSON-able."""
+    runs = [
+        _run(net, seed, who, who in asked.backends, record, records[net, seed, "reference"], digits)
+        for (net, seed, who), record in records.items()
+    ]
     backends = {who: records[asked.nets[0], asked.seeds[0], who].facts for who in asked.backends}
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "convspec": convspec.__version__,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {
-            "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(),
-            "cores": os.cpu_count(),
-        },
+    return results_file.head(FORMAT, VERSION) | {
         "data": {"source": digits.source, "images": len(digits.images), "test_images": len(digits.test_images)},
         "descent": {key: getattr(asked, key) for key in ("steps", "batch", "rate", "momentum")},
         "nets": list(asked.nets),
@@ -286,7 +266,7 @@ def document(asked: Asked, digits: data.Digits, records: dict[tuple[str, int, st
             who: {**facts.get("hello", {}), "native": facts.get("native", False)} for who, facts in backends.items()
         },
         "compared": {net: names(NETS[net]) for net in asked.nets},
-        "verdicts": [verdict.to_dict() for verdict in found],
+        "verdicts": [verdict.to_dict() for verdict in _verdicts(asked, digits, records)],
         "runs": runs,
     }
 

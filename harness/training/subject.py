@@ -72,7 +72,7 @@ class Subject:
     def passed(self, net: Net, images: Array, labels: Array, parameters: list[Array]) -> Pass:
         """One pass forward and back."""
         if not self.native:
-            return Pass.of(net, training.loss_and_gradients(images, labels, *parameters, net=net, ops=self))
+            return training.one_pass(net, images, labels, parameters, self)
         arrays = self.ask("loss_and_gradients", images, labels, *parameters, net=net)
         try:
             return Pass.of(net, arrays)

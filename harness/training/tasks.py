@@ -13,9 +13,10 @@ import contextlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -76,7 +77,12 @@ class Task:
         """Name of the file that it is kept in."""
         plain = "".join(c if c.isalnum() else "-" for c in self.who)[:60]
         kind = "-followed" if self.follow else ""
-        return f"{self.net}-{self.seed}-{plain}-{abs(hash_of(self.who)) % 10**6}{kind}.npz"
+        return f"{self.net}-{self.seed}-{plain}-{zlib.crc32(self.who.encode()):08x}{kind}.npz"
+
+    @property
+    def descent(self) -> dict[str, Any]:
+        """The keywords of training."""
+        return {"batch": self.batch, "rate": self.rate, "momentum": self.momentum}
 
 
 @dataclass
@@ -115,11 +121,6 @@ class Record:
     def kept(self, name: str) -> list[Array]:
         """Undo `keep`."""
         return [self.arrays[key] for key in sorted(self.arrays) if key.startswith(f"{name}/")]
-
-
-def hash_of(text: str) -> int:
-    """A number that is the same in every process."""
-    return int.from_bytes(text.encode()[-8:], "little") ^ sum(map(ord, text))
 
 
 def batches(count: int, batch: int, seed: int, steps: range) -> Array:
@@ -202,7 +203,7 @@ def _led(
         at = batches(len(digits.images), task.batch, task.seed, range(now, now + 1))[0]
         batch = digits.images[at], digits.labels[at]
         parameters = state[:half]
-        mine = Pass.of(net, training.loss_and_gradients(*batch, *parameters, net=net))
+        mine = training.one_pass(net, *batch, parameters)
         theirs = subject.passed(net, *batch, parameters)
         compared = lockstep.compare(net, batch, parameters, mine, theirs, scale=scale)
         record.arrays["errors"][now] = list(compared.errors.values())
@@ -245,7 +246,7 @@ def _update(
     task: Task, subject: Subject, batch: tuple[Array, Array], state: list[Array], theirs: Pass, record: Record, now: int
 ) -> None:
     """One step by the backend's own optimizer, from the reference's weights and velocities."""
-    _, *after = subject.trained(NETS[task.net], *batch, state, batch=task.batch, rate=task.rate, momentum=task.momentum)
+    _, *after = subject.trained(NETS[task.net], *batch, state, **task.descent)
     gradients = theirs.gradients  # its own: what they are is another clause's business
     compared = lockstep.compare_update(state, after, gradients, task.rate, task.momentum)
     record.facts["update"] = max(record.facts.get("update", 0.0), compared.worst[1])
@@ -268,7 +269,6 @@ def followed(
     there, though nobody can follow its branches.
     """
     net, start = NETS[task.net], _start(task)
-    descent: dict[str, Any] = {"batch": task.batch, "rate": task.rate, "momentum": task.momentum}
     state, first, behind, half, margin = start, start, start, len(start) // 2, 0.0
     at = batches(len(digits.images), task.batch, task.seed, range(steps))
     for number, row in enumerate(at):
@@ -282,11 +282,11 @@ def followed(
         else:  # the step's clause says so
             mine = training.backward(net, *batch, behind[:half], outputs)
         behind = step(behind, mine.gradients, task.rate, task.momentum)
-        state = list(subject.trained(net, *batch, state, **descent)[1:])
+        state = list(subject.trained(net, *batch, state, **task.descent)[1:])
         first = state if number < EARLY else first
         tell(number + 1, steps, "on the same branches")
     rows = at[:EARLY].ravel()
-    whole = subject.trained(net, digits.images[rows], digits.labels[rows], start, **descent)[1:]
+    whole = subject.trained(net, digits.images[rows], digits.labels[rows], start, **task.descent)[1:]
     apart = lockstep.distance(first[:half], whole[:half])
     return {"apart": lockstep.distance(behind[:half], state[:half]), "whole": apart, "margin": margin}
 
@@ -321,10 +321,7 @@ def _freely(task: Task, digits: Digits, subject: Subject, record: Record, path: 
         record.arrays["sketch"] = np.zeros((0, SKETCH), np.float64)
     for start, stop in _pieces(first, task.steps):
         at = batches(len(digits.images), task.batch, task.seed, range(start, stop)).ravel()
-        losses, *state = subject.trained(
-            net, digits.images[at].astype(kind), digits.labels[at], state,
-            batch=task.batch, rate=task.rate, momentum=task.momentum,
-        )  # fmt: skip
+        losses, *state = subject.trained(net, digits.images[at].astype(kind), digits.labels[at], state, **task.descent)
         arrays = record.arrays
         arrays["losses"] = np.concatenate([arrays["losses"], np.asarray(losses, np.float64).ravel()])
         arrays["marks"] = np.append(arrays["marks"], stop)
@@ -358,11 +355,12 @@ def classify(task: Task, digits: Digits, subject: Subject, parameters: list[Arra
 def sketch(parameters: list[Array]) -> Array:
     """A random projection of all weights: distances between sketches are those between weights, within some percent."""
     flat = np.concatenate([parameter.ravel() for parameter in parameters]).astype(np.float64)
-    rng = np.random.Generator(np.random.Philox(3))
-    place, sign = rng.integers(SKETCH, size=flat.size), rng.integers(2, size=flat.size) * 2 - 1
+    place, sign = _projection(flat.size)
     return np.bincount(place, weights=flat * sign, minlength=SKETCH)
 
 
-def as_dict(task: Task) -> dict[str, Any]:
-    """For the key of a run."""
-    return asdict(task)
+@lru_cache(maxsize=1)  # one net a piece
+def _projection(size: int) -> tuple[Array, Array]:
+    """Where each weight is added, and with which sign."""
+    rng = np.random.Generator(np.random.Philox(3))
+    return rng.integers(SKETCH, size=size), rng.integers(2, size=size) * 2 - 1

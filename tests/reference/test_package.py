@@ -24,6 +24,7 @@ MODULES = (
     "network",
     "pitfalls",
     "porting",
+    "training",
 )
 OPERATIONS = ("conv2d", "conv2d_vjp", "max_pool", "max_pool_vjp", "max_pool_with_argmax")
 HEAVY = (
@@ -42,7 +43,7 @@ HEAVY = (
 PROGRAM = """
 import sys, numpy
 before = set(sys.modules)
-import convspec, convspec.reference.definition, convspec.reference.network
+import convspec, convspec.reference.definition, convspec.reference.network, convspec.reference.training
 x = numpy.ones((1, 4, 4, 1), numpy.float32)
 convspec.conv2d_vjp(x, x[0, :2, :2, :, None], x, padding="SAME")
 convspec.max_pool_vjp(x, x, ksize=2, strides=1, padding="SAME")

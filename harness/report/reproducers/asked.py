@@ -16,7 +16,7 @@ from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FORMATS, dtype_of, round_to
 from convspec.harness.cases.invalid import CHANGES
 from convspec.harness.cases.recipes import Data, arrays, names, of_random_sign
-from convspec.harness.oracle.bounds import accumulator_of, delta, narrows
+from convspec.harness.oracle.bounds import accumulator_of, interval, may_overflow, narrows
 from convspec.harness.oracle.statistics import sigma
 from convspec.harness.oracle.truth import Terms, Truth, expected_dtype, expected_shape, truths
 
@@ -134,27 +134,24 @@ def _places(language: Language, name: str, shape: tuple[int, ...], worst: tuple[
 def allowed(case: Case, truth: Truth, clause: str, contract: Contract) -> tuple[Array, Array | None, Array | None]:
     """The value, rounded to the type, and what lies around it that is right too: `harness.oracle.bounds`, as arrays."""
     if truth.terms is None or case.dtype not in FORMATS:
-        return _plain(truth.value, case), None, None
+        return _plain(truth.value), None, None
     y, fmt = truth.value, FORMATS[case.dtype]
     accumulator = accumulator_of(case.dtype, contract)
     with np.errstate(all="ignore"):
-        off = delta(truth, case.dtype, contract, random_sign=of_random_sign(case))
-        low, high = y - off, y + off
+        _, low, high = interval(truth, case.dtype, contract, random_sign=of_random_sign(case))
         if narrows(case.dtype, accumulator):
-            value, low, high = (round_to(a, case.dtype) for a in (y, low, high))
+            value = round_to(y, case.dtype)
         else:
-            value = _plain(y.astype(dtype_of(case.dtype)), case)
+            value = _plain(y.astype(dtype_of(case.dtype)))
             low, high = np.asarray(low, np.float64), np.asarray(high, np.float64)
         if clause not in KEPT:
             small = np.abs(y) < fmt.least_normal
             low, high = np.where(small, np.minimum(low, 0), low), np.where(small, np.maximum(high, 0), high)
-        largest = truth.terms.scale * (1 + 2 * truth.terms.count * accumulator.unit)
-        free = np.isfinite(y) & ~(largest < accumulator.largest)
+        free = may_overflow(truth, accumulator)
         low, high = np.where(free, -np.inf, low), np.where(free, np.inf, high)
     exact = bool(((low == high) & (low == value) | np.isnan(value) | np.isinf(value) & (low == high)).all())
     return (value, None, None) if exact else (value, low, high)
 
 
-def _plain(values: Array, case: Case) -> Array:
-    del case
+def _plain(values: Array) -> Array:
     return values if values.dtype.kind in "iub" else values.astype(np.float64)

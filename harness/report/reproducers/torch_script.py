@@ -1,6 +1,6 @@
 """PyTorch: `torch.nn.functional` on NCHW tensors, `F.pad` where SAME is uneven, `torch.autograd.grad`.
 
-May import `backend`, as the other languages.
+May import `backend`, as the other languages, and the adapters' geometry.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
+from convspec.adapters.padding import split
 
 from .backend import NO_PADS, Array, Call, Language, Pads, Pair, indented, keywords, unless
 
@@ -150,18 +152,3 @@ class Torch(Language):
 def _sides(pads: Pads) -> str:
     (top, bottom), (left, right) = pads
     return f"({left}, {right}, {top}, {bottom})"
-
-
-def split(pads: Pads, ksize: Pair | None = None) -> tuple[Pair, Pads]:
-    """Pads as torch has them, the same on both sides, and what `F.pad` puts in before.
-
-    `max_pool2d` takes half the kernel at most; where more is asked for (`ksize` is given), all is put in before.
-
-    >>> split(((0, 1), (2, 2)))
-    ((0, 2), ((0, 1), (0, 0)))
-    """
-    own = [min(sides) for sides in pads]
-    if ksize is not None:
-        own = [pad if 2 * pad <= k else 0 for pad, k in zip(own, ksize, strict=True)]
-    rows, columns = ((sides[0] - pad, sides[1] - pad) for sides, pad in zip(pads, own, strict=True))
-    return (own[0], own[1]), (rows, columns)
