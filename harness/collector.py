@@ -16,7 +16,10 @@ class Collector:
     """Gathers cells from reports; cells that were selected and never reported stay *not run*."""
 
     def __init__(self, config: pytest.Config) -> None:
+        from .report.results import now
+
         self.config = config
+        self.date = now()
         self.cells: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.backends: dict[str, dict[str, Any]] = {}
         self.deviations: dict[str, dict[str, dict[str, Any]]] = {}
@@ -83,6 +86,7 @@ class Collector:
             order=option("backend"),
             readings=readings.known(),
             deviations=self.deviations,
+            date=self.date,
         )
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -30,12 +30,16 @@ def document(
     order: Iterable[str] = (),
     readings: Iterable[str] = (),
     deviations: dict[str, dict[str, dict[str, Any]]] | None = None,
+    date: str | None = None,
 ) -> dict[str, Any]:
-    """The document of one run; backends in the order they were named, cells in that of the specification."""
+    """The document of one run; backends in the order they were named, cells in that of the specification.
+
+    `date` is when the run began (see `now`), the present moment unless given: all that is made of one run has one date.
+    """
     place = {slug: position for position, slug in enumerate(clauses())}
     named = {name: position for position, name in enumerate(order)}
     listed = sorted(cells, key=lambda c: (named.get(c["backend"], 0), place[c["clause"]]))
-    return head(FORMAT, VERSION) | {
+    return head(FORMAT, VERSION, date) | {
         "level": level,
         "seed": seed,
         "backends": backends,
@@ -46,15 +50,20 @@ def document(
     }
 
 
-def head(form: str, version: int) -> dict[str, Any]:
-    """What a document of any format begins with: its form, and when and where it was made."""
+def now() -> str:
+    """The moment as results write it: ISO 8601, UTC, whole seconds."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def head(form: str, version: int, date: str | None = None) -> dict[str, Any]:
+    """What a document of any format begins with: its form, and when (now, unless given) and where it was made."""
     import convspec  # noqa: PLC0415 - only its version
 
     return {
         "format": form,
         "version": version,
         "convspec": convspec.__version__,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "date": date or now(),
         "machine": {
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),

@@ -155,10 +155,9 @@ def test_a_large_input_that_is_changed_is_told():
 def test_children_that_left_the_process_group_end_with_the_worker(place):
     x, w = np.ones((1, 4, 4, 1), np.float32), np.ones((2, 2, 1, 1), np.float32)
     options = {"strides": (1, 1), "padding": "VALID", "dilations": (1, 1), "groups": 1}
-    backend = RemoteBackend(f"{FILE}:LeavesChildren", env={place.mark: "1"})
-    assert backend.call(Request("conv2d", (x, w), ("C", "C"), options)).status == "ok"
-    assert len([pid for pid in carriers(place.mark) if pid != os.getpid()]) >= 4
-    backend.close()
+    with RemoteBackend(f"{FILE}:LeavesChildren", env={place.mark: "1"}) as backend:
+        assert backend.call(Request("conv2d", (x, w), ("C", "C"), options)).status == "ok"
+        assert len([pid for pid in carriers(place.mark) if pid != os.getpid()]) >= 4
     assert carriers(place.mark) == []
 
 

@@ -120,11 +120,13 @@ class LeavesChildren(NumpyBackend):
             self.started = True
             subprocess.Popen(["sleep", "3600"])
             subprocess.Popen(["sleep", "3600"], start_new_session=True)
-            if os.fork() == 0:
+            parent = os.fork()
+            if parent == 0:
                 os.setsid()
                 if os.fork() == 0:
                     time.sleep(3600)
                 os._exit(0)
+            os.waitpid(parent, 0)  # so that the daemon is there when the call returns
         return super().conv2d(x, w, **options)
 
 
