@@ -7,7 +7,7 @@ hold gets its version, and where that is no help the file's name, into its label
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -91,18 +91,3 @@ def _labels(named: list[tuple[Path, dict[str, Any]]]) -> dict[tuple[int, str], s
 def _version(_: Path, document: dict[str, Any], name: str) -> str:
     framework = Label.of(name).backend
     return str(document["backends"].get(name, {}).get("versions", {}).get(framework, ""))
-
-
-def agreement(document: dict[str, Any]) -> Iterator[tuple[str, str, str, dict[str, str]]]:
-    """Where modes of one framework are not in the same state: (framework, clause, dtype, {backend: state}).
-
-    What a mode does not run, or refuses, is no disagreement.
-    """
-    by_cell: dict[tuple[str, str, str], dict[str, str]] = {}
-    for cell in document["cells"]:
-        framework = Label.of(cell["backend"].partition(" ")[0]).backend  # what follows a blank tells versions apart
-        by_cell.setdefault((framework, cell["clause"], cell["dtype"]), {})[cell["backend"]] = cell["state"]
-    for (framework, clause, dtype), states in by_cell.items():
-        judged = {state for state in states.values() if state not in ("not run", "unsupported")}
-        if len(judged) > 1:
-            yield framework, clause, dtype, states

@@ -1,10 +1,12 @@
 """Cases that every framework adapter answers, and their answers by the reference: integers, so to the bit."""
 
 import itertools
+import sys
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from registered import SOURCE
 
 from convspec.adapters import registry
 
@@ -98,3 +100,30 @@ class Lowest:
         self.x = np.array([lowest, lowest + 1, lowest, lowest, lowest, lowest], name).reshape(1, 2, 3, 1)
         self.keywords = {"ksize": (2, 2), "strides": (1, 2), "padding": padding, "dilations": (1, 1)}
         self.y = registry.load("numpy").max_pool(self.x, **self.keywords)
+
+
+@pytest.fixture
+def paths(monkeypatch):
+    """Whatever a load adds to sys.path and sys.modules goes away with the test."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        if name.startswith(("_convspec_backend_", "backend_sibling_", "backend_module_")):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def mine(tmp_path, paths, request):
+    sibling = f"backend_sibling_{abs(hash(request.node.name))}"
+    (tmp_path / f"{sibling}.py").write_text("NAME = 'from the file beside'\n")
+    path = tmp_path / "mine.py"
+    path.write_text(SOURCE.format(sibling=sibling))
+    return path
+
+
+@pytest.fixture(scope="module")
+def load():
+    """One backend a mode: some take seconds to start."""
+    loaded = {}
+    return lambda text: loaded.setdefault(text, None) or loaded.update({text: registry.load(text)}) or loaded[text]

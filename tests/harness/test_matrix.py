@@ -13,7 +13,7 @@ from convspec.harness.check import Check
 from convspec.harness.judge import Judge
 from convspec.harness.levels import FEW
 from convspec.harness.process.local import LocalBackend
-from convspec.harness.report.merge import MergeError, agreement, merge
+from convspec.harness.report.merge import MergeError, merge
 from convspec.harness.report.results import broken_musts, counts, document
 from convspec.harness.scheduling import NODE, cell_of, shares
 from convspec.harness.verdict import Cell, Finding
@@ -87,13 +87,6 @@ def test_results_of_two_versions_of_convspec_are_not_joined(tmp_path):
     files = written(tmp_path, a=run_of("torch", "2"), b=run_of("torch", "2", convspec="9.9"))
     with pytest.raises(MergeError, match=r"9\.9"):
         merge(files)
-
-
-def test_modes_in_different_states_are_listed(tmp_path):
-    files = written(tmp_path, a=run_of("torch", "2.13"), b=run_of("torch@compile", "2.13", "fail"))
-    assert list(agreement(merge(files))) == [
-        ("torch", "size-formula", "float32", {"torch": "pass", "torch@compile": "fail"})
-    ]
 
 
 # ---- modes side by side
