@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -121,13 +121,23 @@ def _check(tree: ast.AST) -> None:
             raise PredicateError(f"unknown word {node.id!r}; {_close(node.id)}")
         if isinstance(node, ast.Call) and not (isinstance(node.func, ast.Name) and node.func.id in _CALLS):
             raise PredicateError(f"{ast.unparse(node.func)}(...) may not be called; only {', '.join(_CALLS)} may")
-        if isinstance(node, ast.expr) and not isinstance(node, _ALLOWED):
-            raise PredicateError(f"{ast.unparse(node)!r}: a {type(node).__name__} may not stand in a predicate")
+        for part in _parts(node):
+            if not isinstance(part, _ALLOWED):
+                raise PredicateError(f"{ast.unparse(node)!r}: {type(part).__name__} may not stand in a predicate")
+
+
+def _parts(node: ast.AST) -> Iterator[ast.AST]:
+    """An expression and what it is made of that no `ast.expr` is: operators, and arguments by name."""
+    if isinstance(node, ast.expr):
+        yield node
+        yield from (
+            child for child in ast.iter_child_nodes(node) if not isinstance(child, (ast.expr, ast.expr_context))
+        )
 
 
 _ALLOWED = (
     ast.BoolOp, ast.UnaryOp, ast.Compare, ast.BinOp, ast.Name, ast.Constant, ast.Tuple, ast.List, ast.Subscript,
-    ast.Call,
+    ast.Call, ast.And, ast.Or, ast.Not, ast.USub, *_BINARY, *_COMPARE,
 )  # fmt: skip
 
 
@@ -166,4 +176,4 @@ def _value(node: ast.AST, case: Case, change: str) -> Any:  # noqa: PLR0911 - on
         case ast.Compare(left=left, ops=ops, comparators=others):
             values = [of(left), *(of(other) for other in others)]
             return all(_COMPARE[type(op)](a, b) for op, a, b in zip(ops, values, values[1:], strict=False))
-    raise PredicateError(f"{ast.unparse(node)!r} cannot be evaluated")
+    raise AssertionError(f"{ast.unparse(node)!r} was let through by `_check`")

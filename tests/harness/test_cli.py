@@ -91,7 +91,7 @@ def test_missing_methods_are_named_and_the_rest_is_judged(mine):
         (("check", "numpy@slow"), ("numpy",)),
         (("check", "torch:tpu"), ("torch",)),
         (("check", "numpy", "-k", "nothing_like_this"), ("no clause matches", "convspec spec")),
-        (("check", "numpy", "-k", "and and"), ("and and",)),
+        (("check", "numpy", "-k", "and and"), ("-k 'and and' is no expression: ",)),
         (("check", "numpy", "--fuzz", "--seed", "3"), ("--fuzz", "--seed")),
         (("check", "numpy", "--json", "no/such/folder/x.json"), ("no/such/folder",)),
         (("check", "numpy", "--level", "slow"), ("quick", "standard", "deep")),

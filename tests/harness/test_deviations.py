@@ -1,6 +1,7 @@
 """Known deviations: what they cover, what they never hide, and how a wrong entry is told."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -182,7 +183,7 @@ def test_a_draft_declares_what_it_was_drafted_from(tmp_path):
         (entry(where="\"__import__('os')\""), 6, "may not be called"),
         (entry(shows='"wrong"'), 7, "shows has 'wrong'"),
         (entry(kind='"opinion"'), 8, "it must be one of bug"),
-        (entry(reason='" "'), 9, "say why"),
+        (entry(reason='" "'), 9, "reason is empty; say why"),
         (entry(witness='{ op = "max_pool" }'), 10, "the witness is no case"),
         (entry(test='"test_pool"'), 11, "unknown key 'test'"),
         (entry(backend="3"), 3, "must be text"),
@@ -232,9 +233,26 @@ def test_predicates_say_what_they_read(text, case, holds):
     assert Predicate(text)(case) is holds
 
 
-@pytest.mark.parametrize("text", ["op ==", "op.upper()", "[c for c in op]", "lambda: 1", "open('f')", "(x := 1)"])
-def test_what_is_no_predicate_is_refused(text):
-    with pytest.raises(PredicateError):
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("op ==", "'op ==' is no expression: invalid syntax"),
+        ("opp == 1", "unknown word 'opp'; did you mean 'op'?"),
+        ("op.upper()", "op.upper(...) may not be called; only "),
+        ("open('f')", "open(...) may not be called; only "),
+        ("lambda: 1", "'lambda: 1': Lambda may not stand in a predicate"),
+        ("[c for c in op]", "'[c for c in op]': ListComp may not stand in a predicate"),
+        ("op if op else op", "IfExp may not stand in a predicate"),
+        ("(op := 1)", "NamedExpr may not stand in a predicate"),
+        ("max(strides, key=len)", "keyword may not stand in a predicate"),
+        ("max(*strides)", "Starred may not stand in a predicate"),
+        ("~height > 1", "'~height': Invert may not stand in a predicate"),
+        ("height / 2 > 1", "'height / 2': Div may not stand in a predicate"),
+        ("op is bias", "'op is bias': Is may not stand in a predicate"),
+    ],
+)
+def test_what_is_no_predicate_is_refused_and_says_why(text, said):
+    with pytest.raises(PredicateError, match=re.escape(said)):
         Predicate(text)
 
 

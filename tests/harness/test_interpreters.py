@@ -109,13 +109,13 @@ def test_what_cannot_run_is_one_line_and_exit_2(numpy_alone, tmp_path):
         (("numpy", "--python", old), ("Python 3.8.18 is too old", "3.10 or later")),
         (("numpy", "--python", aged), ("NumPy 1.19.5 is too old", "1.22 or later")),
         (("numpy", "--python", str(bare)), ("has no NumPy", f"{bare} -m pip install numpy")),
-        (("torch", "--python", str(numpy_alone)), ("torch", f"{numpy_alone} -m pip install torch")),
+        (("torch", "--python", str(numpy_alone)), ("torch", f"install it there: {numpy_alone} -m pip install torch")),
         (("torch:tpu", "--python", str(numpy_alone)), ("torch has no device 'tpu'", str(numpy_alone))),
         (("numpy%new", "--python", f"old={numpy_alone}"), ("numpy%new", "known: old", "--python new=")),
         (("numpy%new",), ("none is named", "--python new=/path/to/python")),
         (("numpy", "--python", f"old={numpy_alone}"), ("no backend here is old", "BACKEND%old")),
         (("numpy", "--python", "/a", "--python", "/b"), ("/a is for every backend already", "old=/b")),
-        (("numpy", "--python", "x=/a", "--python", "x=/b"), ("x is /a already",)),
+        (("numpy", "--python", "x=/a", "--python", "x=/b"), ("x is /a already; give it another name",)),
         (("numpy", "--python", "/a", "--python", f"numpy={numpy_alone}"), ("every backend here has another",)),
     ]
     for args, said in cases:

@@ -83,6 +83,12 @@ def test_the_same_version_twice_is_told_apart_by_its_file(tmp_path):
     assert list(joined["summary"]) == ["torch 2.13 before", "torch 2.13 after"]
 
 
+def test_one_file_three_times_is_refused(tmp_path):
+    (file,) = written(tmp_path, a=run_of("torch", "2.13"))
+    with pytest.raises(MergeError, match="torch 2.13 a again is in 3 files of one name; name each file once"):
+        merge([file] * 3)
+
+
 def test_results_of_two_versions_of_convspec_are_not_joined(tmp_path):
     files = written(tmp_path, a=run_of("torch", "2"), b=run_of("torch", "2", convspec="9.9"))
     with pytest.raises(MergeError, match=r"9\.9"):

@@ -216,7 +216,7 @@ def test_wrong_magic_is_said(tmp_path, content, words):
 @pytest.mark.parametrize("kept", [4, 7, 15, 16, 17, 23535])
 def test_truncated_files_are_said(tmp_path, raw, kept):
     path, read = images_file(tmp_path, idx_bytes(raw.images)[:kept])
-    complaint(read, path, f"has {kept} bytes", "in 23536 bytes")
+    complaint(read, path, f"has {kept} bytes unpacked; expected ", "in 23536 bytes")
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
@@ -320,7 +320,7 @@ def test_archive_that_is_none_is_said(tmp_path, raw):
         complaint(read, path, words, expected)
     np.save(tmp_path / "one.npy", raw.images)
     (tmp_path / "one.npy").rename(path)
-    complaint(read, path, "is no archive", expected)
+    complaint(read, path, "is no archive", f"{expected}; get Keras's file anew")
     path.unlink()
     complaint(read, path, "No such file")
 

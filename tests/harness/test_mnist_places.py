@@ -137,7 +137,7 @@ def test_wrong_file_on_every_mirror_is_said_with_both_hashes_and_not_kept(tmp_pa
     wrong = ["0" * 64, *known[1:]]
     target = tmp_path / "cache" / f"{NAMES[0]}.gz"
     text = complaint(
-        lambda: data.fetch(tmp_path / "cache", [url, f"{url}gone/"], wrong), target, "0" * 64, known[0], "404"
+        lambda: data.fetch(tmp_path / "cache", [url, f"{url}gone/"], wrong), target, "no mirror gave it: ", "0" * 64, known[0], "404"
     )
     assert url in text
     assert not target.exists()
