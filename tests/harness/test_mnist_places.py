@@ -136,9 +136,8 @@ def test_wrong_file_on_every_mirror_is_said_with_both_hashes_and_not_kept(tmp_pa
     url, _, known = mirror
     wrong = ["0" * 64, *known[1:]]
     target = tmp_path / "cache" / f"{NAMES[0]}.gz"
-    text = complaint(
-        lambda: data.fetch(tmp_path / "cache", [url, f"{url}gone/"], wrong), target, "no mirror gave it: ", "0" * 64, known[0], "404"
-    )
+    said = (target, "no mirror gave it: ", "0" * 64, known[0], "404")
+    text = complaint(lambda: data.fetch(tmp_path / "cache", [url, f"{url}gone/"], wrong), *said)
     assert url in text
     assert not target.exists()
 
