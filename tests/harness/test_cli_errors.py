@@ -11,8 +11,8 @@ HARNESS = TESTS.parent / "harness"
 #: Raised in our own code to be told to a user: each class, and `ValueError` where a command tells it.
 TOLD = (
     "UsageError", "BadParameter", "BackendError", "BackendImportError", "UnknownBackend", "DeviceUnavailable",
-    "DataError", "DeviationError", "PredicateError", "MergeError", "NothingChosen", "UnknownFinding", "NoReproducer", "ValueError",
-    "wrong", "_stop",
+    "DataError", "DeviationError", "PredicateError", "MergeError", "NothingChosen", "UnknownFinding", "NoReproducer",
+    "ValueError", "wrong", "_stop",
 )  # fmt: skip
 #: What has no user: the sides of the protocol, what a backend is told, and what only our own code can do wrong.
 APART = ("process", "oracle", "cases")
