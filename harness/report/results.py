@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import platform
 from collections import Counter, defaultdict
@@ -165,8 +166,21 @@ def write(results: dict[str, Any], path: str | Path) -> None:
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.{os.getpid()}")
-    draft.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    draft.write_text(json.dumps(strict(results), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     draft.replace(target)
+
+
+def strict(value: Any) -> Any:
+    """The same with null for numbers that JSON has not: a loss that became NaN must not make a file that few can read.
+
+    >>> strict({"losses": [2.5, float("nan")], "distance": (float("inf"),)})
+    {'losses': [2.5, None], 'distance': [None]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: strict(inner) for name, inner in value.items()}
+    return [strict(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def read(path: str | Path) -> dict[str, Any]:

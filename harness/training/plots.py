@@ -159,8 +159,9 @@ class _View:
 
 
 def _finite(numbers: Any) -> Floats:
-    """Without NaN: what is no number is infinitely far."""
-    return np.where(np.isnan(np.asarray(numbers, float)), np.inf, numbers)
+    """Without NaN: what is no number, or null in a file, is infinitely far."""
+    known: Floats = np.asarray(numbers, float)
+    return np.where(np.isnan(known), np.inf, known)
 
 
 def _number(value: float) -> str:
@@ -333,8 +334,8 @@ def _errors_title(view: _View, who: str, rows: Sequence[str], errors: Floats, wr
 
 
 def _filters(view: _View) -> Any:
-    reference = np.array(view.runs["reference"]["first_filters"])
-    own = {who: np.array(view.runs[who]["first_filters"]) for who in view.free}
+    reference = np.array(view.runs["reference"]["first_filters"], float)
+    own = {who: np.array(view.runs[who]["first_filters"], float) for who in view.free}
     most = {who: float(_finite(np.abs(filters - reference)).max()) for who, filters in own.items()}
     most = {who: figure * (figure >= 1e-6) for who, figure in most.items()}  # a document has six decimals
     title = view.groups("First filters against the reference's", most, "equal to 6 decimals", "up to {} away")

@@ -24,12 +24,12 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = sorted((ROOT / "results").glob("*.json"))
 
 
-def convspec(*args, cwd):
+def convspec(*args, cwd, status=0):
     command = [sys.executable, "-m", "convspec.harness.cli", *args]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, timeout=300, check=False, env={**os.environ, "COLUMNS": "110"}
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 
 
@@ -65,6 +65,31 @@ def test_a_fresh_training_run_is_of_the_form_and_can_be_shown(tmp_path):
     assert len(document["verdicts"]) == 6
     assert fault(document) == ""
     assert "training-update" in convspec("show", "t.json", "--clause", "training-update", cwd=tmp_path)
+
+
+DIVERGES = """
+import convspec
+class Diverges:  # the four methods: it is trained inside the reference's net
+    name = "diverges"
+    def conv2d(self, x, w, **options): return convspec.conv2d(x, w, **options) * float("nan")
+    conv2d_vjp = staticmethod(convspec.conv2d_vjp)
+    max_pool = staticmethod(convspec.max_pool)
+    max_pool_vjp = staticmethod(convspec.max_pool_vjp)
+"""
+
+
+def test_a_run_that_diverges_is_of_the_form_and_strict_json(tmp_path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    (tmp_path / "mine.py").write_text(DIVERGES)
+    args = ("mnist", "mine.py:Diverges", "--net", "B", "--steps", "2", "--batch", "8", "-n", "1", "--json", "t.json")
+    assert "training-step" in convspec(*args, cwd=tmp_path, status=1)
+    document = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    validate(document)
+    assert fault(document) == ""
+    assert any(None in row for run in document["runs"] for row in run.get("errors", ()))
+    assert "training-step" in convspec("show", "t.json", cwd=tmp_path)
 
 
 # -------------------------------------------------------------------------------------------------- nothing else

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from convspec.adapters.backend import BackendError
+from convspec.harness.report import results
 from convspec.harness.training import data, judge, plots, run, tasks
 from convspec.harness.training.lockstep import names
 from convspec.reference.training import NETS
@@ -143,13 +144,14 @@ def test_nobody_left(digits, tmp_path):
     assert said["loss-B"] == "torch has no free run (crash at step 0); Wrong has no free run (crash at step 3)"
 
 
-def test_what_is_no_number(digits, tmp_path):
+@pytest.mark.parametrize("read", [copy.deepcopy, results.strict], ids=["as it was found", "as a file has it"])
+def test_what_is_no_number(digits, tmp_path, read):
     found = copy.deepcopy(BOTH)
     wrong = found["runs"][-1]
     wrong["losses"][4:] = [float("nan")] * 6
     wrong["distance"][-1] = float("inf")
     wrong["first_filters"][0][0][0][0] = float("nan")
-    said = titles(plots.write(found, digits, tmp_path))
+    said = titles(plots.write(read(found), digits, tmp_path))
     assert said["loss-B"].endswith("Wrong (fails) up to infinity away")
 
 
