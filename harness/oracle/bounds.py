@@ -4,10 +4,8 @@ May import `cases`, `truth`, `statistics` and the adapters' contract. The formul
 
     delta = gamma(m) S + n eta / 2 (+ n 2^-53 S where y is float64 itself),   gamma(m) = m u / (1 - m u)
 
-(2 m u from m u = 1/2 on)
-
-with u and eta of the accumulator, and zero where the data lie on a lattice whose every partial sum the accumulator
-holds (clause `exact-on-lattice`). On data of random sign an element's statistical bound counts where it is smaller.
+(2 m u from m u = 1/2 on) with u and eta of the accumulator, and zero where the data lie on a lattice whose every
+partial sum the accumulator holds (clause `exact-on-lattice`). Of two terms m is one more: see `delta`. On data of random sign an element's statistical bound counts where it is smaller.
 """
 
 from __future__ import annotations
@@ -62,6 +60,8 @@ def delta(truth: Truth, dtype: str, contract: Contract = DIRECT, *, random_sign:
     n, S, u = terms.count, terms.scale, accumulator.unit
     roundings = n if isinstance(terms, Terms) and not exact_products else np.maximum(n - 1, 0)
     roundings = roundings + terms.extra_roundings
+    if isinstance(terms, Terms):  # a compensated sum of two terms rounds again at each tap that is zero (error-bound)
+        roundings = roundings + (n + terms.extra_roundings == 2)
     # gamma(m) has no meaning from m u = 1 on, where a narrow accumulator was declared; m u S bounds the error for
     # every m (Jeannerod and Rump, 2013), so twice that, where gamma would pass it, is safe.
     relative: Array = roundings * u / (1 - np.minimum(roundings * u, 0.5))

@@ -56,6 +56,29 @@ def test_every_order_of_summation_is_within_the_bound(dtype, recipe):
         assert compare(got, truth, dtype, random_sign=sign) is None
 
 
+def compensated(terms):
+    """Kahan's sum, in the type of the terms."""
+    total = lost = terms.dtype.type(0)
+    for one in terms:
+        term = one - lost
+        further = total + term
+        total, lost = further, (further - total) - term
+    return total
+
+
+def test_a_compensated_sum_of_two_terms_among_zeros_is_within_the_bound():
+    """What a first step of training gave a right backend; two roundings would not allow it, three do."""
+    x, w = np.zeros((1, 4, 4, 1), np.float32), np.ones((4, 4, 1, 1), np.float32)
+    x[0, 2, 0], x[0, 3, 0] = np.float32(0.2), np.float32(0.42745098)
+    w[2, 0], w[3, 0] = np.float32(0.034865156), np.float32(0.021349456)
+    (truth,) = truths(Case("conv2d", x.shape, (4, 4), filters=1, padding="VALID"), {"x": x, "w": w})
+    got = np.full((1, 1, 1, 1), compensated((x[0] * w[..., 0, :]).ravel()))
+    error = abs(float(got.item()) - float(truth.value.item()))
+    assert error > 2.03 * 2.0**-24 * truth.terms.scale.item()
+    assert compare(got, truth, "float32") is None
+    assert delta(truth, "float32").item() < 3.01 * 2.0**-24 * truth.terms.scale.item()
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_a_lost_tap_is_outside_on_exact_data(dtype):
     case = Case("conv2d", (1, 3, 4, 3), (3, 3), filters=2, dtype=dtype, recipe="integers")
