@@ -1,4 +1,4 @@
-"""Draw docs/run.svg, the picture of a run in the README, from a results file or from a fresh run.
+"""Draw docs/pictures/run.svg, the picture of a run in the README, from a results file or from a fresh run.
 
     python docs/picture.py                          runs `convspec check torch tensorflow --level quick`
     python docs/picture.py -k "same or nan"         the same for some clauses only: a shorter table
@@ -27,7 +27,7 @@ from rich.text import Text
 
 from convspec.harness.report import terminal
 
-OUTPUT = Path(__file__).parent / "run.svg"
+OUTPUT = Path(__file__).parent / "pictures" / "run.svg"
 
 
 def fresh_results(command: list[str]) -> dict[str, Any]:

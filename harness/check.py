@@ -23,7 +23,7 @@ from .explore import Budget, Exploration, Outcome, cause, explore
 from .judge import Ask, Judge, Question
 from .levels import FEW, LEVELS, SPARING
 from .power import Power
-from .verdict import FLAKY, HELD, REFUSED, STALE, WITNESS, Cell, Finding
+from .verdict import FLAKY, HELD, REFUSED, STALE, WITNESS, Cell, Finding, summed
 
 Array = npt.NDArray[Any]
 #: How often the witness of a flaky deviation is asked.
@@ -250,6 +250,7 @@ class Check:
             cell.refused += bool(outcome.refused) and not outcome.not_asked
             cell.outputs += outcome.outputs
             cell.vacuous += outcome.vacuous
+            cell.errors = summed(cell.errors, outcome.errors)
             cell.reason = outcome.refused or cell.reason
         cell.findings.extend(self._explained(finding, found, asked) for finding in found.witnesses.values())
 

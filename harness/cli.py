@@ -101,6 +101,7 @@ def check(
     junit: str | None,
     markdown: str | None,
     badge: str | None,
+    html: str | None,
 ) -> None:
     """Judge BACKENDs against every clause of the specification.
 
@@ -125,7 +126,7 @@ def check(
         raise click.UsageError("--fuzz draws a seed, --seed gives one: use one of them")
     if json_file and (fault := no_folder("--json", json_file)):
         raise click.UsageError(fault)
-    files = Files(junit, markdown, badge)
+    files = Files(junit, markdown, badge, html)
     if fault := files.fault():
         raise click.UsageError(fault)
     chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
@@ -176,12 +177,15 @@ def _listed(entry: Any) -> tuple[str, str, str]:
 @main.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False), metavar="FILE...")
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the joined results to this file.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False), metavar="FILE", help="Write the scoreboard, a page of one file."
+)
 @click.option("--only-differing", is_flag=True, help="Show only clauses on which the backends differ.")
-def merge(files: tuple[str, ...], json_file: str | None, only_differing: bool) -> None:
+def merge(files: tuple[str, ...], json_file: str | None, html: str | None, only_differing: bool) -> None:
     """Join results files (of `convspec check --json`) into one table: versions, devices, modes side by side.
 
     \b
-    Example:  convspec merge results/*.json --json all.json
+    Example:  convspec merge results/*.json --json all.json --html page.html
     \b
     Exit status:  0  no MUST clause is broken in any of them
                   1  one is, or a declared deviation is stale
@@ -189,8 +193,12 @@ def merge(files: tuple[str, ...], json_file: str | None, only_differing: bool) -
     """  # noqa: D301 -- click's mark for lines to be left as they are
     from .report import merge as joining
     from .report import results, terminal
+    from .report.ci import Files
     from .run import make_console
 
+    page = Files(html=html)
+    if fault := page.fault():
+        raise click.UsageError(fault)
     try:
         document = joining.merge(files)
     except ValueError as error:
@@ -199,6 +207,10 @@ def merge(files: tuple[str, ...], json_file: str | None, only_differing: bool) -
     if json_file:
         results.write(document, json_file)
         click.echo(f"Results: {json_file}")
+    if wrong := page.write(document):
+        raise click.UsageError("; ".join(wrong))
+    if page.said():
+        click.echo(f"Written: {page.said()}")
     sys.exit(1 if results.broken_musts(document) or results.stale(document) else 0)
 
 

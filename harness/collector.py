@@ -120,7 +120,7 @@ def _not_run(slug: str, level: str, dtype: str, backend_name: str) -> dict[str, 
 
 def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """One cell from two tests of the same clause."""
-    from .verdict import WITNESS, State, worst
+    from .verdict import WITNESS, State, summed, worst
 
     both = dict(other)
     for count in ("cases", "refused", "skipped", "outputs", "seconds", "vacuous", "told"):
@@ -133,6 +133,8 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     both["reason"] = one["reason"] or other["reason"]
     both["reach"] = one["reach"] | other["reach"]
     both["precision"] = one["precision"] | other["precision"]
+    if errors := summed(one.get("errors", ()), other.get("errors", ())):
+        both["errors"] = errors
     said = [*one["witnesses"].items(), *other["witnesses"].items()]
     both["witnesses"] = dict(sorted(said, key=lambda item: WITNESS.index(item[1]), reverse=True))  # the last counts
     return both

@@ -31,6 +31,7 @@ class Outcome:
     also: tuple[Finding, ...] = ()
     not_asked: bool = False
     vacuous: bool = False
+    errors: tuple[int, ...] = ()  # how far within the bound each element lies, counts by class
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from .cases.recipes import Data, given, names, of_random_sign
 from .deviations.entry import Declared, Deviation
 from .explore import Outcome
 from .oracle.bounds import Discrepancy, compare
+from .oracle.tally import Tally
 from .oracle.truth import Array, Truth, expected_dtype, expected_shape, truths
 from .oracle.vacuous import vacuous
 from .process.protocol import Answer, Request
@@ -67,11 +68,15 @@ class Question:
 
 @dataclass
 class Judge:
-    """Judges the calls of one backend. Crashes of a kind seen before, beyond `most_crashes`, are not asked again."""
+    """Judges the calls of one backend. Crashes of a kind seen before, beyond `most_crashes`, are not asked again.
+
+    With `tallies` it also counts how far within the bounds the results lie; it costs time, and readings need none.
+    """
 
     backend: Reachable
     most_crashes: int = 2
     deviations: Declared = field(default_factory=Declared)
+    tallies: bool = False
     asker: Asker = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,14 +115,20 @@ class Judge:
             results, also = self.results(case, data, question)
         except NoResult as stop:
             return stop.outcome
+        tally = Tally() if self.tallies else None
+        finding = None
         for truth in truths_of(case, question.padding_taps):
             if question.only and truth.name not in question.only:
                 continue
-            finding = self._value(case, data, truth, results[truth.name], question)
+            finding = self._value(case, data, truth, results[truth.name], question, tally)
             if finding:
-                return Outcome(finding, also=also)
+                break
+        errors = tuple(tally.counts) if tally else ()
+        if finding:
+            return Outcome(finding, also=also, errors=errors)
         nothing = _vacuous(case, question.clause, question.padding_taps)
-        return Outcome(outputs=sum(a.size for a in results.values()), also=also, vacuous=nothing)
+        outputs = sum(a.size for a in results.values())
+        return Outcome(outputs=outputs, also=also, vacuous=nothing, errors=errors)
 
     def against_property(
         self, case: Case, question: Question, holds: Callable[[Ask, Case], Finding | str | None]
@@ -244,8 +255,10 @@ class Judge:
         )
         raise NoResult(Outcome(finding, also=also))
 
-    def _value(self, case: Case, data: Data, truth: Truth, got: Array, question: Question) -> Finding | None:
-        wrong = self.discrepancy(case, truth, got, question)
+    def _value(
+        self, case: Case, data: Data, truth: Truth, got: Array, question: Question, tally: Tally | None
+    ) -> Finding | None:
+        wrong = self.discrepancy(case, truth, got, question, tally)
         if wrong is None:
             return None
         again = self.ask(case, data)
@@ -263,11 +276,13 @@ class Judge:
             error=wrong.in_bounds,
         )
 
-    def discrepancy(self, case: Case, truth: Truth, got: Array, question: Question) -> Discrepancy | None:
+    def discrepancy(
+        self, case: Case, truth: Truth, got: Array, question: Question, tally: Tally | None = None
+    ) -> Discrepancy | None:
         """What is wrong with one result, by this question and by what the backend declares."""
         contract = question.contract or self.contract
         options = {"flush": question.flush, "spread": question.nan_may_spread, "random_sign": of_random_sign(case)}
-        return compare(got, truth, case.dtype, contract, **options)
+        return compare(got, truth, case.dtype, contract, tally=tally, **options)
 
     def _changed(self, case: Case, answer: Answer, text: str = "") -> Finding:
         which = ", ".join(names(case)[i] for i in answer.mutated)

@@ -1,6 +1,6 @@
 """What options of several commands refuse, before any work: each function says what is wrong, or nothing.
 
-May import the standard library only, and matplotlib to see that it is there.
+May import the standard library only, and matplotlib or Jinja2 to see that it is there.
 """
 
 from __future__ import annotations
@@ -27,4 +27,14 @@ def no_matplotlib() -> str:
     except ImportError as error:
         told = f"matplotlib, which draws the pictures, cannot be imported ({error})"
         return f"{told}; run `python -m pip install 'convspec[mnist]'`"
+    return ""
+
+
+def no_jinja2() -> str:
+    """Say that what fills in the page cannot be imported, and what to do."""
+    try:
+        import jinja2  # noqa: F401, PLC0415 - an extra
+    except ImportError as error:
+        told = f"Jinja2, which makes the page, cannot be imported ({error})"
+        return f"{told}; run `python -m pip install 'convspec[page]'`"
     return ""

@@ -181,7 +181,7 @@ def _judge(config: pytest.Config, name: str, *, alone: bool = False) -> Judge:
     if key not in judges:
         given = Interpreters.parse(config.getoption("convspec_python"))
         remote = given.remote(name, timeout=config.getoption("convspec_timeout"), env=env, standby=not alone)
-        judges[key] = Judge(remote, LEVELS[config.getoption("level")].crashes)
+        judges[key] = Judge(remote, LEVELS[config.getoption("level")].crashes, tallies=True)
     return judges[key]
 
 

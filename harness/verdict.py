@@ -5,6 +5,7 @@ May import the standard library only: results travel through pytest's reports an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -55,6 +56,15 @@ def worst(states: list[State]) -> State:
     return max(states, key=SEVERITY.index) if states else State.NOT_RUN
 
 
+def summed(one: Sequence[int], other: Sequence[int]) -> list[int]:
+    """Counts by class, added; one side may have none.
+
+    >>> summed([], [2, 1]), summed([1, 0], (2, 1))
+    ([2, 1], [3, 1])
+    """
+    return [a + b for a, b in zip(one, other, strict=True)] if one and other else list(one or other)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One broken clause with its smallest witness.
@@ -95,7 +105,8 @@ class Cell:
     `told` names the known wrong readings that its cases told from the right answer, `reach` those that only cases
     could tell which the backend refused, with its reason; `vacuous` counts cases that could tell nothing. `precision`
     holds the effective bits of each result (y, dx, dw) that was measured. `witnesses` says of each known deviation
-    whose witness was asked here whether it is still *reproduced*, or *stale*.
+    whose witness was asked here whether it is still *reproduced*, or *stale*. `errors` counts the compared elements by
+    how far within the bound they lie (`oracle.tally` has the classes); it is left out where nothing was counted.
     """
 
     clause: str
@@ -116,6 +127,7 @@ class Cell:
     reach: dict[str, str] = field(default_factory=dict)
     precision: dict[str, float] = field(default_factory=dict)
     witnesses: dict[str, str] = field(default_factory=dict)
+    errors: list[int] = field(default_factory=list)
 
     def conclude(self) -> State:
         """Settle the state from what was gathered."""
@@ -133,7 +145,10 @@ class Cell:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able data."""
-        return asdict(self) | {"state": str(self.state)}
+        data = asdict(self) | {"state": str(self.state)}
+        if not self.errors:  # as in files of before there was such a count
+            del data["errors"]
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Cell:

@@ -116,6 +116,15 @@ class Clause:
     systems: str
     text: str
 
+    @property
+    def address(self) -> str:
+        """Where the documents hold it, from their root: the page of its topic, at the anchor of its slug.
+
+        >>> clause("conv2d-sum").address
+        'specification/conv2d.html#conv2d-sum'
+        """
+        return f"specification/{self.topic}.html#{self.slug}"
+
 
 def clauses() -> dict[str, Clause]:
     """Return every clause by slug, in the order of the text.

@@ -1,11 +1,13 @@
 """How far from the truth a right backend may lie: per element, from the case, never from a tolerance.
 
-May import `cases`, `truth`, `statistics` and the adapters' contract. The formulas are those of `spec/numerics.md`:
+May import `cases`, `truth`, `statistics`, `tally` and the adapters' contract. The formulas are those of
+`spec/numerics.md`:
 
     delta = gamma(m) S + n eta / 2 (+ n 2^-53 S where y is float64 itself),   gamma(m) = m u / (1 - m u)
 
 (2 m u from m u = 1/2 on) with u and eta of the accumulator, and zero where the data lie on a lattice whose every
-partial sum the accumulator holds (clause `exact-on-lattice`). Of two terms m is one more: see `delta`. On data of random sign an element's statistical bound counts where it is smaller.
+partial sum the accumulator holds (clause `exact-on-lattice`). Of two terms m is one more: see `delta`. On data of
+random sign an element's statistical bound counts where it is smaller.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from convspec.adapters.backend import Contract
 from convspec.harness.cases.formats import ACCUMULATOR, FORMATS, Format, round_to
 
 from .statistics import SHORT, TF32_UNIT, element_bound
+from .tally import Tally
 from .truth import LONG_IS_WIDER, Added, Terms, Truth
 
 Array = npt.NDArray[Any]
@@ -108,10 +111,18 @@ def interval(truth: Truth, dtype: str, contract: Contract, *, random_sign: bool)
     """The allowed distance from y, and the least and the most that it makes, rounded to the type of the result."""
     y, accumulator = truth.value, accumulator_of(dtype, contract)
     allowed = delta(truth, dtype, contract, random_sign=random_sign)
+    if narrows(dtype, accumulator):
+        allowed = allowed + _on_the_way(y, accumulator)
     low, high = y - allowed, y + allowed
     if narrows(dtype, accumulator):
         low, high = round_to(low, dtype), round_to(high, dtype)
     return allowed, low, high
+
+
+def _on_the_way(y: Array, accumulator: Format) -> Array | float:
+    """What a cast from a declared wider accumulator to a narrow type adds: most go through float32, and round twice."""
+    between = FORMATS["float32"]
+    return between.unit * np.abs(y) + between.least_subnormal / 2 if accumulator.precision > between.precision else 0.0
 
 
 def may_overflow(truth: Truth, accumulator: Format) -> Array:
@@ -132,17 +143,20 @@ def compare(
     flush: bool = True,
     spread: bool = False,
     random_sign: bool = False,
+    tally: Tally | None = None,
 ) -> Discrepancy | None:
     """The worst element of `got` outside the allowed range, or None when all is right.
 
     `flush` lets a result in the subnormal range be zero: whether it is kept is a clause of its own. `spread` lets a NaN
     stand where the answer is a number. `random_sign` says that the products' signs are independent, so that the
-    statistical bound of an element holds too.
+    statistical bound of an element holds too. `tally` is told how far within the bound each element lies.
     """
     if truth.terms is None:
-        return _to_the_bit(got, truth)
+        return _to_the_bit(got, truth, tally)
     y, found = truth.value, got.astype(truth.value.dtype)
     if bool(((found == y) | (np.isnan(y) & np.isnan(found))).all()):  # nothing has to be allowed
+        if tally is not None:
+            tally.exact(y.size)
         return None
     fmt = FORMATS[dtype]
     accumulator = accumulator_of(dtype, contract)
@@ -158,12 +172,16 @@ def compare(
             right |= np.isnan(found)
         if contract.algorithm != "direct":
             right |= _through_a_transform(truth.terms, found, accumulator)
-        if right.all():
+        if tally is None and right.all():
             return None
         if narrows(dtype, accumulator):
             # What is allowed on the side where it lies, so that what is outside is more than one bound away.
             allowed = np.maximum(np.where(found > y, high - y, y - low), allowed)
-        error = np.abs(found - y).astype(np.float64)
+        error = np.where(found == y, 0.0, np.abs(found - y).astype(np.float64))  # of an infinity from itself, too
+        if tally is not None:
+            tally.add(error, allowed, ~right)
+            if right.all():
+                return None
     return _worst(got, y, allowed, error, ~right)
 
 
@@ -173,12 +191,15 @@ def _through_a_transform(terms: Terms | Added, found: Array, accumulator: Format
     return ~np.isfinite(found) if beyond else np.zeros(found.shape, bool)
 
 
-def _to_the_bit(got: Array, truth: Truth) -> Discrepancy | None:
+def _to_the_bit(got: Array, truth: Truth, tally: Tally | None) -> Discrepancy | None:
     wanted = truth.value
     with np.errstate(invalid="ignore"):
         right = got == wanted
         if got.dtype.kind not in "iub":
             right |= np.isnan(got.astype(np.float64)) & np.isnan(wanted.astype(np.float64))
+        if tally is not None:
+            exact = int(np.count_nonzero(right))
+            tally.exact(exact, right.size - exact)
         if right.all():
             return None
         if got.dtype.kind in "iub":  # int64 differences may not fit in int64

@@ -1,4 +1,4 @@
-"""What CI reads: JUnit XML, a step's summary, a badge, and annotations of GitHub.
+"""What CI reads or keeps: JUnit XML, a step's summary, a badge, the scoreboard, and annotations of GitHub.
 
 May import the writers, each with a file of its own, and the standard library. From the run itself, or later from its
 results file: the same words.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convspec.harness.options import no_folder
+from convspec.harness.options import no_folder, no_jinja2
 
 from . import badge, junit, markdown
 from .rows import causes, stale
@@ -29,6 +30,7 @@ class Files:
     junit: str | None = None
     markdown: str | None = None
     badge: str | None = None
+    html: str | None = None
 
     @property
     def to_stdout(self) -> bool:
@@ -38,6 +40,8 @@ class Files:
     def fault(self) -> str:
         """Say what keeps them from being written, before any work; or nothing."""
         for option, file in self._asked():
+            if option == "--html" and (missing := no_jinja2()):
+                return f"--html {file}: {missing}"
             if file == "-" and option != "--markdown":
                 return f"{option} -: only --markdown writes to stdout; name a file"
             if file != "-" and (wrong := no_folder(option, file)):
@@ -45,12 +49,20 @@ class Files:
         return ""
 
     def _asked(self) -> list[tuple[str, str]]:
-        named = (("--junit", self.junit), ("--markdown", self.markdown), ("--badge", self.badge))
+        named = (("--junit", self.junit), ("--markdown", self.markdown), ("--badge", self.badge), ("--html", self.html))
         return [(option, file) for option, file in named if file is not None]
 
-    def write(self, document: dict[str, Any]) -> list[str]:
-        """Write each that was asked for, and return what went wrong, a line each: one does not keep another."""
-        writers = {"--junit": _junit, "--markdown": _markdown, "--badge": _badge}
+    def write(self, document: dict[str, Any], earlier: Sequence[dict[str, Any]] = ()) -> list[str]:
+        """Write each that was asked for, and return what went wrong, a line each: one does not keep another.
+
+        `earlier` are older documents of the same backends, for the page's history.
+        """
+        writers: dict[str, Callable[[dict[str, Any], str], None]] = {
+            "--junit": _junit,
+            "--markdown": _markdown,
+            "--badge": _badge,
+            "--html": partial(_html, earlier),
+        }
         wrong = []
         for option, file in self._asked():
             try:
@@ -70,6 +82,12 @@ def _junit(document: dict[str, Any], file: str) -> None:
 
 def _badge(document: dict[str, Any], file: str) -> None:
     Path(file).write_text(badge.badge(document), encoding="utf-8")
+
+
+def _html(earlier: Sequence[dict[str, Any]], document: dict[str, Any], file: str) -> None:
+    from .page import page  # noqa: PLC0415 - Jinja2 is an extra
+
+    Path(file).write_text(page([*earlier, document]), encoding="utf-8")
 
 
 def _markdown(document: dict[str, Any], file: str) -> None:

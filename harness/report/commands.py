@@ -6,7 +6,7 @@ May import the reports and, to print a training run, `training.report`; when the
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -26,6 +26,7 @@ def files_for_ci(command: Command) -> Command:
         click.option("--markdown", type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
                      help="Write Markdown; '-': stdout. Appended to $GITHUB_STEP_SUMMARY."),
         click.option("--badge", type=path, metavar="FILE", help="Write a badge, SVG: how many cells pass."),
+        click.option("--html", type=path, metavar="FILE", help="Write the scoreboard, a page of one file."),
     )  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -33,7 +34,7 @@ def files_for_ci(command: Command) -> Command:
 
 
 @click.command()
-@click.argument("file", type=FILE)
+@click.argument("named", nargs=-1, required=True, type=FILE, metavar="FILE...")
 @click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
 @click.option("--clause", "slugs", multiple=True, metavar="SLUG", help="Only this clause; may be repeated.")
 @click.option(
@@ -45,36 +46,39 @@ def files_for_ci(command: Command) -> Command:
 )
 @files_for_ci
 def show(
-    file: str,
+    named: tuple[str, ...],
     backends: tuple[str, ...],
     slugs: tuple[str, ...],
     states: tuple[str, ...],
     junit: str | None,
     markdown: str | None,
     badge: str | None,
+    html: str | None,
 ) -> None:
-    """Print a results file again, whole or in part, or write it for CI.
+    """Print a results file again, whole or in part, or write it for CI or as a page.
 
-    FILE is of `convspec check --json` or of `convspec mnist --json`.
+    FILE is of `convspec check --json` or of `convspec mnist --json`. Of several, for --html, the newest is shown;
+    the others are its history.
 
     \b
     Example:  convspec show results.json --backend torch --state fail
               convspec show results.json --junit junit.xml --badge convspec.svg
+              convspec show old.json new.json --html page.html
     \b
     Exit status:  0  it is shown, whatever it says      2  FILE is no such file, or nothing in it is chosen
     """  # noqa: D301 -- click's mark for lines to be left as they are
     from convspec.harness.run import make_console  # noqa: PLC0415 - --help is quick
     from convspec.spec import UnknownClause, clause  # noqa: PLC0415
 
-    from . import choosing, ci, rows  # noqa: PLC0415
+    from . import choosing, ci  # noqa: PLC0415
 
-    files = ci.Files(junit, markdown, badge)
+    files = ci.Files(junit, markdown, badge, html)
     if fault := files.fault():
         raise click.UsageError(fault)
     try:
         for slug in slugs:
             clause(slug)
-        document = rows.read(file)
+        file, document, earlier = _newest(named, html)
     except (UnknownClause, ValueError) as error:
         raise click.UsageError(str(error)) from None
     try:
@@ -83,10 +87,30 @@ def show(
         raise click.UsageError(f"{file}: {error}") from None
     if not files.to_stdout:
         _render(document, make_console())
-    if wrong := files.write(document):
+    if wrong := files.write(document, earlier):
         raise click.UsageError("; ".join(wrong))
     if files.said():
         click.echo(f"Written: {files.said()}", err=files.to_stdout)
+
+
+def _newest(named: Sequence[str], html: str | None) -> tuple[str, dict[str, Any], list[dict[str, Any]]]:
+    """Read the files: the newest and its name, and the others, which are for a page alone."""
+    from . import rows  # noqa: PLC0415
+
+    if len(named) > 1 and not html:
+        raise ValueError("several files are the history of a page: give --html, or one file")
+    found = [(file, rows.read(file)) for file in named]
+    for file, document in found:
+        if html and rows.is_training(document):
+            raise ValueError(f"{file}: it is of `convspec mnist`; --html shows results of `convspec check`")
+    if len(found) > 1:
+        from .page.history import ordered  # noqa: PLC0415
+
+        newest = ordered([document for _, document in found])[-1]
+    else:
+        newest = found[0][1]
+    file = next(file for file, document in found if document is newest)
+    return file, newest, [document for _, document in found if document is not newest]
 
 
 def _render(document: dict[str, Any], console: Any) -> None:

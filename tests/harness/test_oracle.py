@@ -244,3 +244,23 @@ def test_wider_sums_than_a_declared_narrow_accumulator_are_spared(dtype, slug):
         function(Check(judge_of(Declares()), cell, level="quick", seed=20))
     assert cell.cases
     assert not cell.findings
+
+
+@pytest.mark.parametrize(("dtype", "terms"), [("bfloat16", (768, 2, 2.0**-15)), ("float16", (2048, 1, 2.0**-13))])
+def test_a_declared_wider_sum_may_be_cast_through_float32(dtype, terms):
+    """A sum a little above the middle of two numbers of the type: float32 is the middle, which goes to the even one."""
+    x = np.array(terms, dtype_of(dtype)).reshape(1, 1, 3, 1)
+    case = Case("conv2d", x.shape, (1, 3), filters=1, padding="VALID", dtype=dtype)
+
+    def judged(x, got):
+        (truth,) = truths(case, {"x": x, "w": np.ones((1, 3, 1, 1), x.dtype)})
+        return compare(got.reshape(1, 1, 1, 1), truth, dtype, Contract(accumulate="float64"))
+
+    total = np.array([sum(terms)])
+    once, twice = round_to(total, dtype).astype(x.dtype), total.astype(np.float32).astype(x.dtype)
+    assert once.item() != twice.item()
+    assert judged(x, once) is None
+    assert judged(x, twice) is None
+    x[0, 0, 2] *= 4  # now the middle is too far away to be taken for it
+    assert judged(x, once) is None
+    assert judged(x, twice)
