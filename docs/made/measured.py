@@ -14,9 +14,11 @@ WHAT = {
     "results": "what runs said of released frameworks, in every mode that a CPU has",
     "conformance": "what the suite finds, whom it spares, how long it takes",
     "detection": "how many wrong backends this suite and other collections catch, on the same work",
+    "trust": "the whole suite at its deepest, put to right backends of every kind",
     "numerics": "false alarms, missed faults and effective bits of the bounds, and of fixed tolerances",
     "mnist": "right frameworks in lockstep with the reference, and planted faults that accuracy does not show",
     "speed": "the reference's time against PyTorch's",
+    "page": "how soon a scoreboard of 100,000 verdicts opens",
     "worker": "what it costs to ask a backend in a process of its own",
     "bad_arguments": "what frameworks do with invalid calls",
 }
