@@ -22,6 +22,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from worker import machine
+
 from convspec.harness.report.page import page
 from convspec.harness.report.results import document
 from convspec.harness.verdict import Cell, Finding, State
@@ -120,13 +122,6 @@ def measured(rounds):
                 )
             )
     return rows, version
-
-
-def machine():
-    """The class of the machine, nothing more."""
-    said = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
-    models = [line.split(":")[1].strip() for line in said.splitlines() if line.startswith("model name")]
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
 
 
 def main():

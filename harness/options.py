@@ -22,19 +22,17 @@ def no_folder(option: str, file: str) -> str:
 
 def no_matplotlib() -> str:
     """Say that what draws pictures cannot be imported, and what to do."""
-    try:
-        import matplotlib.figure  # noqa: F401, PLC0415 - the library needs NumPy alone
-    except ImportError as error:
-        told = f"matplotlib, which draws the pictures, cannot be imported ({error})"
-        return f"{told}; run `python -m pip install 'convspec[mnist]'`"
-    return ""
+    return _missing("matplotlib.figure", "matplotlib, which draws the pictures,", "mnist")
 
 
 def no_jinja2() -> str:
     """Say that what fills in the page cannot be imported, and what to do."""
+    return _missing("jinja2", "Jinja2, which makes the page,", "page")
+
+
+def _missing(module: str, what: str, extra: str) -> str:
     try:
-        import jinja2  # noqa: F401, PLC0415 - an extra
+        __import__(module)  # an extra: the library needs NumPy alone
     except ImportError as error:
-        told = f"Jinja2, which makes the page, cannot be imported ({error})"
-        return f"{told}; run `python -m pip install 'convspec[page]'`"
+        return f"{what} cannot be imported ({error}); run `python -m pip install 'convspec[{extra}]'`"
     return ""

@@ -111,18 +111,18 @@ def interval(truth: Truth, dtype: str, contract: Contract, *, random_sign: bool)
     """The allowed distance from y, and the least and the most that it makes, rounded to the type of the result."""
     y, accumulator = truth.value, accumulator_of(dtype, contract)
     allowed = delta(truth, dtype, contract, random_sign=random_sign)
-    if narrows(dtype, accumulator):
-        allowed = allowed + _on_the_way(y, accumulator)
+    if FORMATS[dtype].precision < FORMATS["float32"].precision < accumulator.precision:
+        allowed = allowed + _on_the_way(y)
     low, high = y - allowed, y + allowed
     if narrows(dtype, accumulator):
         low, high = round_to(low, dtype), round_to(high, dtype)
     return allowed, low, high
 
 
-def _on_the_way(y: Array, accumulator: Format) -> Array | float:
-    """What a cast from a declared wider accumulator to a narrow type adds: most go through float32, and round twice."""
+def _on_the_way(y: Array) -> Array:
+    """What a cast from declared float64 sums to a 16-bit type adds: most go through float32, and round twice."""
     between = FORMATS["float32"]
-    return between.unit * np.abs(y) + between.least_subnormal / 2 if accumulator.precision > between.precision else 0.0
+    return np.asarray(between.unit * np.abs(y) + between.least_subnormal / 2)
 
 
 def may_overflow(truth: Truth, accumulator: Format) -> Array:
