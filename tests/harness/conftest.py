@@ -30,6 +30,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     documents = {
         "board": [pages.board(), pages.earlier()],
+        "apart": [pages.apart()],
         "evil": [pages.evil()],
         "real": [max(committed(), key=lambda document: len(document["summary"]))],
     }

@@ -43,6 +43,13 @@ def board(names=("mine", "torch")):
     return run_of(*cells, entries={name: known(name)[name] for name in names})
 
 
+def apart():
+    """Three backends, one of which alone breaks a clause."""
+    names = ("mine", "torch", "numpy")
+    broken = cell("conv2d-sum", "fail", backend="torch", findings=[WRONG])
+    return run_of(*(cell(backend=n) for n in names), broken, *(cell("conv2d-sum", backend=n) for n in names[::2]))
+
+
 def evil():
     """A backend that writes markup wherever it can."""
     said = replace(WRONG, message=EVIL, call=EVIL, expected=EVIL, got=EVIL, stderr=EVIL, diagnosis=EVIL, error=EVIL)

@@ -253,7 +253,8 @@ function open(cell) {
   const backend = cell.cellIndex - 1;
   origin = cell;
   pushed = true;
-  location.hash = backend < 0 ? hash(row.id) : hash(row.id, all.backends[backend].name, all.dtypes[all.rows[worst(clause, backend)][1]]);
+  history.pushState(null, "", backend < 0 ? hash(row.id) : hash(row.id, all.backends[backend].name, all.dtypes[all.rows[worst(clause, backend)][1]]));
+  sync();  // now, not when the browser comes to tell of a new address
 }
 
 panel.addEventListener("cancel", (event) => { event.preventDefault(); shut(); });
