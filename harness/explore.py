@@ -192,4 +192,6 @@ def _runner(examples: int, phases: tuple[Phase, ...]) -> Callable[[], None]:
         strategy, body = _running[-1]
         body(data.draw(strategy))
 
+    # The key of a database that we have not: without it Hypothesis reads and hashes this source anew in each run.
+    setattr(run, "_hypothesis_internal_database_key", None)  # noqa: B010 - mypy knows no such attribute
     return run

@@ -199,7 +199,8 @@ def _pytest(asked: Run, live: Live, missing: dict[str, str]) -> tuple[Collector 
     chunks = max(1, processes // len(asked.backends))
     args = ["--pyargs", CONFORMANCE, "-c", os.devnull, "--rootdir", str(Path.cwd()), "--noconftest"]
     args += ["--import-mode=importlib", "--assert=plain", "-p", "no:terminal", "-p", "no:cacheprovider"]
-    args += ["-p", "no:convspec", "-p", "convspec.harness.plugin"]
+    # The last: five full collections of garbage in each process, to warn of what nobody reads here.
+    args += ["-p", "no:convspec", "-p", "convspec.harness.plugin", "-p", "no:unraisableexception"]
     args += [f"--backend={name}" for name in asked.backends]
     args += [f"--convspec-python={python}" for python in asked.pythons]
     args += ["--level", asked.level, f"--convspec-chunks={chunks}"]

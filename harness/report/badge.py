@@ -5,8 +5,8 @@ May import the rows.
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from convspec.harness.verdict import State
 
@@ -19,7 +19,7 @@ GREY, GREEN, AMBER, RED = "#555", "#2e7d32", "#8a5a00", "#b3261e"
 LETTER, MARGIN = 7, 6
 
 BADGE = """\
-<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label={title_attribute}>
+<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="20" role="img" aria-label="{title}">
  <title>{title}</title>
  <clipPath id="r"><rect width="{width}" height="20" rx="3"/></clipPath>
  <g clip-path="url(#r)">
@@ -63,5 +63,5 @@ def draw(label: str, value: str, title: str, colour: str) -> str:
     return BADGE.format(
         width=left + right, left=left, right=right, margin=MARGIN, value_x=left + MARGIN, grey=GREY, colour=colour,
         label=escape(label), value=escape(value), label_length=left - 2 * MARGIN, value_length=right - 2 * MARGIN,
-        title=escape(title), title_attribute=quoteattr(title),
+        title=escape(title),
     )  # fmt: skip

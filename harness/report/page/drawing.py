@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.windows import reads
@@ -141,7 +141,7 @@ class _Picture:
         inner = [*self._input(), *self._taps(), *(self._outputs(right + 2 * EDGE, small) if self.output else ())]
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-            f' class="case" role="img" aria-label={quoteattr(caption)}>{"".join(inner)}</svg>'
+            f' class="case" role="img" aria-label="{escape(caption)}">{"".join(inner)}</svg>'
         )
 
     def _at(self, row: float, column: float) -> tuple[float, float]:
