@@ -203,7 +203,7 @@ def merge(files: tuple[str, ...], json_file: str | None, html: str | None, only_
         document = joining.merge(files)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    terminal.render(document, make_console(), only_differing=only_differing)
+    terminal.render(document, make_console(), only_differing=only_differing, file=json_file)
     if json_file:
         results.write(document, json_file)
         click.echo(f"Results: {json_file}")

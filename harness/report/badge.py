@@ -10,6 +10,7 @@ from typing import Any
 
 from convspec.harness.verdict import State
 
+from . import words
 from .rows import rows, stale
 
 #: White text on each of them is readable (WCAG's 4.5 to 1).
@@ -38,15 +39,15 @@ def badge(document: dict[str, Any]) -> str:
     """Return the badge: red where a MUST is broken or a deviation is stale, amber where one is known, else green."""
     found = list(rows(document))
     passed = sum(row.state is State.PASS for row in found)
-    broken = sum(row.decides for row in found)
+    broken = [row for row in found if row.decides]
     known = sum(row.state is State.DEVIATION for row in found)
     said, colour = "no MUST clause is broken", GREEN
     if known:
-        said, colour = f"{known} deviate as is known", AMBER
+        said, colour = words.counted(known, "deviates as is known", "deviate as is known"), AMBER
     if lines := stale(document):
-        said, colour = f"{len(lines)} known deviations no longer hold", RED
+        said, colour = words.stale(len(lines)), RED
     if broken:
-        said, colour = f"MUST clauses are broken in {broken}", RED
+        said, colour = words.broken(len({row.clause for row in broken}), len(broken)).rstrip("."), RED
     title = f"convspec: {passed} of {len(found)} cells pass; {said}"
     return draw("convspec", f"{passed}/{len(found)}", title, colour)
 

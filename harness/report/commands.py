@@ -86,7 +86,7 @@ def show(
     except choosing.NothingChosen as error:
         raise click.UsageError(f"{file}: {error}") from None
     if not files.to_stdout:
-        _render(document, make_console())
+        _render(document, make_console(), file)
     if wrong := files.write(document, earlier):
         raise click.UsageError("; ".join(wrong))
     if files.said():
@@ -113,12 +113,15 @@ def _newest(named: Sequence[str], html: str | None) -> tuple[str, dict[str, Any]
     return file, newest, [document for _, document in found if document is not newest]
 
 
-def _render(document: dict[str, Any], console: Any) -> None:
+def _render(document: dict[str, Any], console: Any, file: str) -> None:
     from convspec.harness.training import report  # noqa: PLC0415
 
     from . import rows, terminal  # noqa: PLC0415
 
-    (report if rows.is_training(document) else terminal).render(document, console)
+    if rows.is_training(document):
+        report.render(document, console)
+    else:
+        terminal.render(document, console, file=file)
 
 
 @click.command()

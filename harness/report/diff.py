@@ -14,6 +14,7 @@ from rich.text import Text
 
 from convspec.harness.verdict import SEVERITY, State
 
+from . import words
 from .rows import Row, is_training, rows
 
 #: Changes of the effective bits up to this are noise of the cases that were drawn.
@@ -141,7 +142,7 @@ def lines(found: Diff) -> Iterator[Text]:
     yield Text(f"{counted}{found.same} as before", style="bold")
     if decide:
         slugs = dict.fromkeys(c.new.clause for c in decide)
-        yield Text(f"{len(slugs)} MUST clauses came to be broken, in {len(decide)} cells.", style="bold red")
+        yield Text(words.broken(len(slugs), len(decide), "came to be broken"), style="bold red")
     else:
         yield Text("No MUST clause came to be broken.", style="bold green")
 

@@ -87,7 +87,7 @@ def in_results(results: dict[str, Any], entries: Iterable[Deviation] = ()) -> li
     out: dict[str, Named] = {}
     unsteady = {entry.id for entry in entries if entry.flaky}
     for cell in results["cells"]:
-        backend = results["backends"].get(cell["backend"], {}) | {"text": cell["backend"]}
+        backend = {"text": cell["backend"]} | results["backends"].get(cell["backend"], {})
         for finding in sorted(cell["findings"], key=lambda f: int(f["elements"])):
             if not finding["case"]:
                 continue

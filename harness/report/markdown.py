@@ -13,6 +13,7 @@ from typing import Any
 from convspec.harness.verdict import State
 from convspec.spec import PROFILES
 
+from . import words
 from .rows import Cause, Row, backends, causes, counts, is_training, rows, stale
 
 #: Bytes that a step summary may have: GitHub takes 1 MiB, and shows nothing of a larger one.
@@ -45,9 +46,10 @@ def _blocks(document: dict[str, Any]) -> Iterator[str]:
     yield f"## convspec {plain(document['convspec'])}, {plain(what)}\n\n"
     found, wrong, lines = list(rows(document)), list(causes(document)), stale(document)
     musts, others = [c for c in wrong if c.must], [c for c in wrong if not c.must]
-    broken = sum(row.decides for row in found)
-    yield f"**MUST clauses are broken, in {broken} cells.**\n\n" if broken else "No MUST clause is broken.\n\n"
-    yield f"**{len(lines)} known deviations no longer hold.**\n\n" if lines else ""
+    broken = [row for row in found if row.decides]
+    said = words.broken(len({row.clause for row in broken}), len(broken))
+    yield f"**{said}**\n\n" if broken else "No MUST clause is broken.\n\n"
+    yield f"**{words.stale(len(lines))}.**\n\n" if lines else ""
     for name in backends(document):
         yield _table(document, name, [row for row in found if row.backend == name])
     yield from (f"- ❌ {plain(line)}\n\n" for line in lines)

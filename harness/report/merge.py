@@ -56,6 +56,9 @@ def merge(paths: Iterable[str | Path]) -> dict[str, Any]:
             for part in PARTS:
                 if name in document[part]:
                     out[part][label] = document[part][name]
+            if label != name and name in document["backends"]:
+                # What can be given to a command again: a label with a version is no name of a backend.
+                out["backends"][label] = {"text": name} | document["backends"][name]
         out["cells"] += [cell | {"backend": labels[number, cell["backend"]]} for cell in document["cells"]]
     return out
 

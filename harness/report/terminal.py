@@ -20,6 +20,7 @@ from convspec.adapters.registry import Label
 from convspec.harness.verdict import SEVERITY, Finding, State
 from convspec.spec import clauses
 
+from . import words
 from .findings import in_results, name_of
 from .results import broken_musts, causes, stale
 from .text import describe
@@ -184,10 +185,10 @@ def summary(results: dict[str, Any]) -> Group:
             lines.extend(power_lines(results["power"][name]))
     broken = broken_musts(results)
     if wrong := stale(results):
-        lines.append(Text(f"{len(wrong)} deviations no longer hold.", style="bold red"))
+        lines.append(Text(f"{words.stale(len(wrong))}.", style="bold red"))
     if broken:
         slugs = dict.fromkeys(c["clause"] for c in broken)
-        lines.append(Text(f"{len(slugs)} MUST clauses are broken, in {len(broken)} cells.", style="bold red"))
+        lines.append(Text(words.broken(len(slugs), len(broken)), style="bold red"))
     else:
         lines.append(Text("No MUST clause is broken.", style="bold green"))
     return Group(*lines)

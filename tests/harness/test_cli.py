@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,7 +56,7 @@ def test_a_right_backend_exits_0_and_says_so(mine):
 def test_a_wrong_backend_exits_1_with_clause_case_expected_and_got(mine):
     done = convspec("check", "mine.py:Flipped", *QUICK, "-k", "cross_correlation", "--json", "out.json", cwd=mine)
     assert done.returncode == 1, done.stderr
-    for part in ("conv2d-cross-correlation (MUST)", "case:", "expected:", "got:", "error:", "MUST clauses are broken"):
+    for part in ("conv2d-cross-correlation (MUST)", "case:", "expected:", "got:", "error:", "MUST clause is broken"):
         assert part in done.stdout
     found = results_file.read(mine / "out.json")
     cells = [c for c in found["cells"] if c["state"] == "fail"]
@@ -192,3 +193,25 @@ def test_help_is_quick_and_imports_no_framework():
     code = "import sys, convspec.harness.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "tensorflow", "hypothesis", "pytest", "rich"} & set(done.stdout.split())
+
+
+def test_python_m_is_the_same_command():
+    said = [
+        subprocess.run([*command, "spec", "same-lower"], capture_output=True, text=True, check=True).stdout
+        for command in ([sys.executable, "-m", "convspec"], [Path(sys.executable).parent / "convspec"])
+    ]
+    assert said[0] == said[1]
+    assert "same-lower" in said[0]
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["from convspec.__main__ import main; main()", "import runpy; runpy.run_module('convspec', run_name='__main__')"],
+)
+def test_without_the_extra_the_command_says_which(start):
+    code = f"import sys; sys.modules['click'] = None; {start}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        "convspec: the command needs click, which is of the extra 'check': pip install 'convspec[check]'"
+    )

@@ -156,7 +156,7 @@ def test_it_stays_below_what_a_step_summary_may_have():
 
 def test_stale_deviations_are_told():
     text = markdown.markdown(stale_run())
-    assert "1 known deviations no longer hold" in text
+    assert "1 known deviation no longer holds" in text
     assert "delete lines 3 to 11" in text
 
 
@@ -168,10 +168,10 @@ def test_stale_deviations_are_told():
     [
         (run_of(cell(), cell("same-lower")), "2/2", "no MUST clause is broken", badge.GREEN),
         (run_of(cell(), cell("groups", "unsupported")), "1/2", "no MUST clause is broken", badge.GREEN),
-        (run_of(cell(), cell("locality", "deviation")), "1/2", "1 deviate as is known", badge.AMBER),
-        (stale_run(), "2/2", "1 known deviations no longer hold", badge.RED),
-        (all_states(), "1/8", "MUST clauses are broken in 3", badge.RED),
-        (training("fail"), "0/1", "MUST clauses are broken in 1", badge.RED),
+        (run_of(cell(), cell("locality", "deviation")), "1/2", "1 deviates as is known", badge.AMBER),
+        (stale_run(), "2/2", "1 known deviation no longer holds", badge.RED),
+        (all_states(), "1/8", "2 MUST clauses are broken, in 3 cells", badge.RED),
+        (training("fail"), "0/1", "1 MUST clause is broken, in 1 cell", badge.RED),
     ],
 )
 def test_the_badge_says_how_many_pass(document, value, said, colour):

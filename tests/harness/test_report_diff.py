@@ -58,7 +58,7 @@ def test_a_must_that_came_to_fail_decides_and_its_dtypes_share_a_line(command):
         "Better:",
         "  mine  locality  fail -> pass  (float32)",
         "3 worse, 1 better, 0 new, 0 gone, 0 as before",
-        "1 MUST clauses came to be broken, in 2 cells.",
+        "1 MUST clause came to be broken, in 2 cells.",
     ]
 
 

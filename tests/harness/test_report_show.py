@@ -197,7 +197,7 @@ def test_elsewhere_nothing_is_annotated_and_markdown_may_have_stdout(mine):
     assert done.returncode == 1
     assert done.stdout.startswith("## convspec ")
     assert "::error" not in done.stdout + done.stderr
-    assert "MUST clauses are broken" in done.stderr  # the report
+    assert "1 MUST clause is broken" in done.stderr  # the report
 
 
 def test_a_file_that_cannot_be_written_at_the_end_exits_2(mine):

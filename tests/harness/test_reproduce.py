@@ -5,12 +5,14 @@ import functools
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pages
 import pytest
 from click.testing import CliRunner
 
@@ -259,3 +261,32 @@ def test_the_report_names_the_command(tmp_path):
     said = _reproducer("torch", one, cells, "r.json")
     assert said == "convspec repro torch/max-pool-maximum/float32 --results r.json > bug.py"
     assert _reproducer("torch", one, cells, None).startswith("--json FILE, then convspec repro torch/")
+
+
+def test_show_and_merge_name_the_command_and_it_runs(tmp_path, monkeypatch):
+    """Joined results of two releases have labels with blanks; what is printed can be pasted all the same."""
+    monkeypatch.chdir(tmp_path)
+    board = pages.board(("torch",))
+    for version in ("2.12.0", "2.13.0"):
+        board["backends"]["torch"]["versions"] = {"torch": version}
+        results.write(board, f"{version}.json")
+    shown = CliRunner().invoke(main, ["show", "2.13.0.json"], env={"COLUMNS": "200"}).stdout
+    joined = CliRunner().invoke(
+        main,
+        ["merge", "2.12.0.json", "2.13.0.json", "--json", "all.json", "--html", "all.html"],
+        env={"COLUMNS": "200"},
+    )
+    for said, names in ((shown, ["torch"]), (joined.stdout, ["torch 2.12.0", "torch 2.13.0"])):
+        commands = dict.fromkeys(re.findall(r"script: +convspec repro (.*conv2d-sum.*) > bug.py", said))
+        assert [shlex.split(command)[0] for command in commands] == [f"{name}/conv2d-sum/float32" for name in names]
+        for command in commands:
+            status, text, error = convspec(*shlex.split(command))
+            assert (status, error) == (0, "")
+            assert "import torch" in text
+    assert "import torch" in Path("all.html").read_text(encoding="utf-8")
+
+
+def test_merge_without_a_file_says_that_one_has_to_be_written(tmp_path):
+    results.write(pages.board(("torch",)), tmp_path / "r.json")
+    said = CliRunner().invoke(main, ["merge", str(tmp_path / "r.json")], env={"COLUMNS": "200"}).stdout
+    assert "script:   --json FILE, then convspec repro torch/conv2d-sum/float32 --results FILE > bug.py" in said
