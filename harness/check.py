@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from hypothesis import strategies as st
 
+from . import drawn
 from .cases.case import Case
 from .cases.invalid import Invalid, invalid_calls
 from .deviations.entry import Deviation
@@ -162,9 +163,24 @@ class Check:
         examples = full.examples if self.dtype == "float32" else full.others
         budget = replace(full, examples=max(min(3, examples), round(examples * share)))
         start = self.seed + self._asked
+        self._explore(strategy, budget.examples, start, budget, evaluate, shadows, asked)
+
+    def _explore(
+        self,
+        strategy: st.SearchStrategy[Any],
+        examples: int,
+        start: int,
+        budget: Budget,
+        evaluate: Evaluate,
+        shadows: bool,
+        asked: Question | None,
+        /,
+    ) -> None:
         seen = self._put(evaluate, shadows)
         judged, replay = self._judged(evaluate)
-        self._take(explore(strategy, judged, budget=budget, start=start, size=_size, seen=seen), asked)
+        known = drawn.ready(strategy, start, examples)
+        found = explore(strategy, judged, budget=budget, start=start, size=_size, seen=seen, known=known)
+        self._take(found, asked)
         replay()
 
     def _list(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -83,9 +83,11 @@ def explore(
     start: int,
     size: Callable[[Any], Any],
     seen: Callable[[Any, Outcome], None] = lambda case, outcome: None,  # noqa: ARG005 - nothing is the default
+    known: Iterable[Any] | None = None,
 ) -> Exploration:
     """Judge `budget.examples` drawn cases, then shrink one witness for each cause found.
 
+    `known` are the cases that would be drawn, where somebody has drawn them before.
     `seen(case, outcome)` is called once for each case that counts, not for those of the search for a small witness.
     """
     found = Exploration()
@@ -101,7 +103,11 @@ def explore(
         if new:
             seen(case, outcome)
 
-    _run(strategy, drawn, budget.examples, start, Phase.generate)
+    if known is None:
+        draw(strategy, drawn, budget.examples, start)
+    else:
+        for case in known:
+            drawn(case)
     found.drawn = tuple(found.outcomes.values())
     # Known deviations have a witness of their own already.
     new = [o.finding for o in found.outcomes.values() if o.finding and not o.finding.deviation]
@@ -110,6 +116,11 @@ def explore(
         _shrink(strategy, judged, found, which, finding.is_crash, budget, start)
     found.note(size)
     return found
+
+
+def draw(strategy: st.SearchStrategy[Any], body: Callable[[Any], Any], examples: int, start: int) -> None:
+    """Hand on so many cases, one at a time; the same for the same seed and the same release of Hypothesis."""
+    _run(strategy, body, examples, start, Phase.generate)
 
 
 def _shrink(
