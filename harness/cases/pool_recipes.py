@@ -9,7 +9,7 @@ import numpy as np
 
 from .case import Case
 from .formats import FORMATS, INTEGERS
-from .recipes import Array, Data, fan_in, nonzero, recipe, signed
+from .recipes import Array, Data, either, fan_in, nonzero, recipe, signed
 
 
 def _pool_data(case: Case, rng: np.random.Generator, x: Array) -> Data:
@@ -75,20 +75,20 @@ def all_minus_inf(case: Case, rng: np.random.Generator) -> Data:
 def some_inf(case: Case, rng: np.random.Generator) -> Data:
     """Infinities of both signs among finite values."""
     x = distinct(case, rng)["x"].astype(float)
-    return _pool_data(case, rng, np.where(rng.random(case.x) < 0.4, rng.choice((-np.inf, np.inf), case.x), x))
+    return _pool_data(case, rng, np.where(rng.random(case.x) < 0.4, either(rng, -np.inf, np.inf, case.x), x))
 
 
 @recipe("some-nan")
 def some_nan(case: Case, rng: np.random.Generator) -> Data:
     """NaN here and there, infinities and finite values between."""
     x = some_inf(case, rng)["x"]
-    return _pool_data(case, rng, np.where(rng.random(case.x) < 0.25, rng.choice((np.nan, -np.nan), case.x), x))
+    return _pool_data(case, rng, np.where(rng.random(case.x) < 0.25, either(rng, np.nan, -np.nan, case.x), x))
 
 
 @recipe("signed-zeros")
 def signed_zeros(case: Case, rng: np.random.Generator) -> Data:
     """Zeros of both signs, and nothing else."""
-    return _pool_data(case, rng, rng.choice((-0.0, 0.0), case.x))
+    return _pool_data(case, rng, either(rng, -0.0, 0.0, case.x))
 
 
 @recipe("real-pool")
