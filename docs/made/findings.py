@@ -12,6 +12,8 @@ from typing import Any
 from convspec.harness.deviations import Deviation, shipped
 from convspec.harness.report import reproduce
 from convspec.harness.report.findings import of_deviation
+from convspec.harness.report.merge import merge
+from convspec.harness.report.page import page
 from convspec.spec import clause
 
 from .links import ROOT
@@ -33,6 +35,7 @@ def pages() -> dict[str, str]:
         raise ValueError(f"docs/made/findings.py has no title for {unknown}")
     made = {f"findings/{backend}.md": _page(backend) for backend in TITLES}
     made["findings/index.md"] = _index()
+    made["findings/scoreboard.html"] = _scoreboard()
     return made
 
 
@@ -75,7 +78,8 @@ def _index() -> str:
         "Each finding below is one cause in one framework. It names the clause that is broken, the calls that show it, "
         "the smallest of them as a witness, and a script that shows it without convspec. `convspec check` asks each "
         "witness again in every run: where one passes, the entry is *stale*, and the run fails.\n\n"
-        "The same from the command line: `convspec deviations list`, `convspec repro ID`.\n\n"
+        "The same from the command line: `convspec deviations list`, `convspec repro ID`. "
+        "[The scoreboard](scoreboard.html) has every verdict of these runs, each with its clause.\n\n"
         + _table(("framework", "releases that were run", "findings", *KINDS), counts)
         + f"\n\n{kinds}\n\n"
         "A finding says for which releases it is *declared*; only those of the table were run. What another does, "
@@ -87,6 +91,11 @@ def _index() -> str:
         + "\n\n[What the modes of one framework answer differently](../measured/results.md)"
         " is told beside the results.\n"
     )
+
+
+def _scoreboard() -> str:
+    """The page of `convspec merge results/*.json --html`, with each clause linked to its place in this site."""
+    return page([merge(sorted((ROOT / "results").glob("*.json")))], book="../")
 
 
 def _page(backend: str) -> str:

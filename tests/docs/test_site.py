@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -67,6 +68,18 @@ def test_every_finding_has_its_anchor_and_its_script(site):
         file = site / "findings" / f"{entry.backend}.html"
         assert entry.id in page(file).ids, entry.id
         assert f"convspec repro {entry.id}" in file.read_text(encoding="utf-8")
+
+
+def test_the_scoreboard_links_each_verdict_to_its_clause(site):
+    file = site / "findings" / "scoreboard.html"
+    [text] = re.findall(r'<script [^>]*id="_data"[^>]*>(.*?)</script>', file.read_text(encoding="utf-8"), re.S)
+    rows = json.loads(text)["clauses"]
+    assert len(rows) > 100
+    for slug, *_, address in rows:
+        place, anchor = address.split("#")
+        assert anchor == slug
+        assert anchor in page((file.parent / place).resolve()).ids
+    assert "scoreboard.html" in page(site / "findings" / "index.html").links
 
 
 def test_every_clause_names_its_check_and_who_deviates(site):

@@ -36,6 +36,7 @@ def files(tmp_path_factory):
     }
     for name, found in documents.items():
         (folder / f"{name}.html").write_text(page(found), encoding="utf-8")
+    (folder / "book.html").write_text(page([pages.board()], book="../"), encoding="utf-8")
     return folder
 
 

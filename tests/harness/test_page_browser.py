@@ -158,6 +158,12 @@ def test_upstream_links_go_out_and_nothing_else_does(visit):
     assert "reproduced" in tab.locator("#_panel").text_content()
 
 
+def test_a_clause_links_to_the_documents_where_there_are_some(visit):
+    link = visit("book", "#conv2d-sum/mine/float32").get_by_role("link", name="in the specification")
+    assert link.get_attribute("href") == "../specification/conv2d.html#conv2d-sum"
+    assert visit(fragment="#conv2d-sum").get_by_role("link", name="in the specification").count() == 0
+
+
 def test_fragments_open_a_clause_or_a_cell_and_odd_ones_nothing(visit):
     tab = visit(fragment="#conv2d-sum")
     assert tab.locator("#_panel h2").text_content() == "conv2d-sum"

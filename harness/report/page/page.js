@@ -68,12 +68,13 @@ function worst(clause, backend) {
 }
 
 function head(clause) {
-  const [slug, level, profile] = data().clauses[clause];
+  const [slug, level, profile, , , address] = data().clauses[clause];
   const close = make("button", { type: "button", "aria-label": "Close" }, "✕");
   close.addEventListener("click", shut);
   return make("header", {},
     make("div", {}, make("h2", { id: "_title", tabindex: -1 }, slug),
-      make("div", { class: "meta" }, make("span", {}, level), make("span", {}, `profile ${profile}`))), close);
+      make("div", { class: "meta" }, make("span", {}, level), make("span", {}, `profile ${profile}`),
+        address ? make("a", { href: address, rel: "noopener noreferrer" }, "in the specification") : null)), close);
 }
 
 function words(clause, open) {
