@@ -163,25 +163,16 @@ class Check:
         examples = full.examples if self.dtype == "float32" else full.others
         budget = replace(full, examples=max(min(3, examples), round(examples * share)))
         start = self.seed + self._asked
-        self._explore(strategy, budget.examples, start, budget, evaluate, shadows, asked)
-
-    def _explore(
-        self,
-        strategy: st.SearchStrategy[Any],
-        examples: int,
-        start: int,
-        budget: Budget,
-        evaluate: Evaluate,
-        shadows: bool,
-        asked: Question | None,
-        /,
-    ) -> None:
         seen = self._put(evaluate, shadows)
         judged, replay = self._judged(evaluate)
-        known = drawn.ready(strategy, start, examples)
+        known = self._known(strategy, start, budget.examples)
         found = explore(strategy, judged, budget=budget, start=start, size=_size, seen=seen, known=known)
         self._take(found, asked)
         replay()
+
+    def _known(self, strategy: st.SearchStrategy[Any], start: int, examples: int) -> list[Case] | None:
+        """The cases that would be drawn, where they ship."""
+        return drawn.ready(strategy, start, examples)
 
     def _list(
         self,

@@ -150,7 +150,7 @@ class Board:
     def version(self, backend: str) -> str:
         """The version of the framework that a backend is of; nothing where the document has none."""
         said = self.document["backends"].get(backend, {})
-        framework = Label.of(backend.partition(" ")[0]).backend  # what follows a blank tells versions apart
+        framework = Label.of(said.get("text", backend)).backend  # joined results may label it otherwise
         return printable(str(said.get("versions", {}).get(framework) or said.get("version") or ""))
 
 
