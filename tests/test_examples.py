@@ -27,6 +27,7 @@ def states(path):
 # ------------------------------------------------------------------------------------------------------- JavaScript
 
 
+@pytest.mark.once
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 def test_the_worker_in_javascript_holds_every_clause(tmp_path):
     worker = "command:node examples/javascript/worker.mjs"
@@ -92,6 +93,7 @@ def install_editable(python, folder):
     (site_packages(python) / "editable.pth").write_text(f"{folder}\n")
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform == "win32", reason="the commands are those of a POSIX shell")
 def test_from_an_empty_folder_to_a_verdict_in_five_commands(tmp_path):
     """Run as written, but for the two of pip, which would need the network: their effect is made by hand."""

@@ -57,6 +57,7 @@ def test_a_fresh_run_is_of_the_form(tmp_path):
     assert fault(document) == ""
 
 
+@pytest.mark.once
 def test_a_fresh_training_run_is_of_the_form_and_can_be_shown(tmp_path):
     args = ("mnist", "numpy", "--net", "B", "--steps", "2", "--batch", "8", "-n", "1", "--json", "t.json")
     convspec(*args, cwd=tmp_path)
@@ -78,6 +79,7 @@ class Diverges:  # the four methods: it is trained inside the reference's net
 """
 
 
+@pytest.mark.once
 def test_a_run_that_diverges_is_of_the_form_and_strict_json(tmp_path):
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")

@@ -1,5 +1,6 @@
 """`convspec mnist`: its criteria, its verdicts on wrong and right trainers, its command line, and a kill."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -31,7 +32,9 @@ PLANTED_FILE = Path(wrong_training.__file__)
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.subset()
+    """The shipped ones, of which a hundred to test: sorting out all of them takes longer than what is tested here."""
+    whole = data.subset()
+    return dataclasses.replace(whole, test_images=whole.test_images[:100], test_labels=whole.test_labels[:100])
 
 
 # ------------------------------------------------------------------------------------------------------- criteria
@@ -128,6 +131,7 @@ def test_rules_of_update_are_named(rule, said):
 # ------------------------------------------------------------------------------------------- wrong and right ones
 
 
+@pytest.mark.once
 def test_a_fault_between_steps_shows_in_the_free_run(digits, tmp_path):
     record = judged(wrong_training.StaleVelocity(), "B", digits, tmp_path, steps=12)
     assert "failed" not in record.facts
@@ -137,6 +141,7 @@ def test_a_fault_between_steps_shows_in_the_free_run(digits, tmp_path):
     assert states["training-early"] == State.FAIL
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", wrong_training.SPARED)
 @pytest.mark.parametrize("net", "AB")
 def test_a_right_trainer_is_spared(name, net, digits, tmp_path):
@@ -219,6 +224,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("backend", [False, True])
 def test_going_on_gives_the_same_to_the_bit(backend, digits, tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "SAVE_EVERY", 0.0)
@@ -281,6 +287,7 @@ def test_a_killed_run_goes_on(tmp_path):
 # ---------------------------------------------------------------------------------------------------- command line
 
 
+@pytest.mark.once
 def test_a_wrong_backend_ends_in_one(tmp_path):
     one = convspec(f"{PLANTED_FILE}:Nesterov", "--net", "B", "--steps", "2", "--batch", "16", cwd=tmp_path)
     said, wrong = one.communicate(timeout=300)

@@ -17,6 +17,7 @@ from convspec.harness.training.lockstep import names
 from convspec.reference.training import NETS
 
 pytest.importorskip("matplotlib")
+pytestmark = pytest.mark.once
 STEPS, MARKS, ROWS = 10, [1, 2, 4, 8, 10], names(NETS["B"])
 WRONG = "kernels/mine.py:Wrong"
 TITLE = "{http://purl.org/dc/elements/1.1/}title"

@@ -27,7 +27,7 @@ from convspec.harness.process.remote import RemoteBackend
 from convspec.harness.verdict import Cell
 from convspec.spec import clause, clauses
 from mutants import RIGHT, ZOO
-from mutants.suite import CHECKS
+from mutants.suite import CELLS, CHECKS
 
 HERE = Path(__file__).resolve().parent
 CAUGHT = json.loads((HERE / "caught.json").read_text(encoding="utf-8"))
@@ -109,9 +109,15 @@ def test_wrong_backend_is_caught(name):
 
 @pytest.mark.parametrize("name", sorted(RIGHT))
 def test_right_backend_is_spared(name):
+    """By a third of the cells, each variant by another; by all of them where it declares something unusual.
+
+    `benchmarks/trust.py` asks every variant everything.
+    """
     judge = Judge(LocalBackend(RIGHT[name](), name), LEVELS["quick"].crashes)
-    found = broken(judge, "quick")
-    assert found is None, found
+    step = 1 if getattr(RIGHT[name], "contract", None) else 3
+    for slug, dtype in CELLS[sorted(RIGHT).index(name) % step :: step]:
+        found = broken(judge, "quick", slug, dtype)
+        assert found is None, found
 
 
 def record():

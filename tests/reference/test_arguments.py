@@ -21,6 +21,7 @@ def _fuzz():
     return module
 
 
+@pytest.mark.once
 @pytest.mark.clause("error-names-the-argument")
 def test_every_random_bad_call_is_refused_by_name():
     counts, examples = _fuzz().run(20_000, seed=20261124)

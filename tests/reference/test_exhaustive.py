@@ -12,6 +12,7 @@ import pytest
 
 from convspec.reference import blocks, conv2d, correlate, definition, max_pool
 
+pytestmark = pytest.mark.once
 AXIS = list(itertools.product(range(1, 6), range(1, 5), range(1, 4), (1, 2)))  # size, kernel, stride, dilation
 SIDES = [(0, 0), (0, 1), (2, 0), (3, 4), (1, 1)]
 NAMES = ("SAME", "VALID", "SAME_LOWER")

@@ -7,6 +7,7 @@ import pytest
 
 import convspec
 
+pytestmark = pytest.mark.once
 MOST = 64e6
 
 
