@@ -1,8 +1,8 @@
 """Cases drawn beforehand: what the default seed draws at `quick` and `standard` ships, so that a run need not draw it.
 
 May import the cases; and, to draw anew, the check. Drawing took a quarter of a run. And what Hypothesis draws for a
-seed hangs on its release: with the lists a seed asks the same everywhere. Other seeds, `deep`, and whatever is not in the
-lists are drawn as ever, and witnesses are shrunk as ever.
+seed hangs on its release: with the lists a seed asks the same everywhere. Other seeds, `deep`, and whatever is not in
+the lists are drawn as ever, and witnesses are shrunk as ever.
 
 After a change to a strategy, or to what a conformance test draws:
 
