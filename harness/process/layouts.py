@@ -65,11 +65,13 @@ def lay(array: Array, layout: str) -> Laid:
     (-24, -8)
     """
     if layout == "C" or layout == "readonly":  # noqa: PLR1714 -- nearly all are
-        view, buffer = _allocate(array.shape, array.dtype)
+        size = array.nbytes
+        buffer: Bytes = np.empty(size, np.uint8)  # as `_allocate` does, whose steps are counted here
+        view: Array = np.ndarray(array.shape, array.dtype, buffer)
         view[...] = array
         if layout == "readonly":
             view.flags.writeable = False
-        before = array.tobytes() if buffer.size < SMALL else array.reshape(-1).view(np.uint8)
+        before = array.tobytes() if size < SMALL else array.reshape(-1).view(np.uint8)
         return Laid(view, buffer, before, view.shape, view.strides)
     build = {"F": _fortran, "strided": _strided, "negative": _negative, "broadcast": _broadcast, "offset": _offset}
     if layout not in build:
@@ -87,8 +89,11 @@ def changed(laid: Laid) -> bool:
     >>> changed(lay(np.ones(3), "offset"))
     False
     """
-    if laid.view.shape != laid.shape or laid.view.strides != laid.strides:
+    view, before = laid.view, laid.before
+    if view.shape != laid.shape or view.strides != laid.strides:
         return True
+    if type(before) is bytes and laid.unchanged is None:
+        return laid.buffer.tobytes() != before
     return not (same_bytes(laid.buffer, laid.before) if laid.unchanged is None else laid.unchanged())
 
 
@@ -101,7 +106,7 @@ def shares(result: Array, laid: Laid) -> bool:
     >>> shares(laid.view[1:, ::2], laid), shares(laid.view[1:, ::2].copy(), laid)
     (True, False)
     """
-    if not np.may_share_memory(result, laid.buffer):  # the bounds alone, in no time
+    if result.flags.owndata or not np.may_share_memory(result, laid.buffer):  # its own, or the bounds alone, in no time
         return False
     try:
         return bool(np.shares_memory(result, laid.buffer, max_work=10**6))  # type: ignore[arg-type]  # its stub knows two values
