@@ -1,6 +1,6 @@
 """A worker's two pipes, bare: for asking whether a program speaks the protocol, with nothing of the harness between.
 
-May import the standard library, NumPy, `frames` and `protocol`.
+May import the standard library, NumPy, `frames`, `protocol` and `short`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from . import protocol
 from .frames import PREFIX, Array, Frame, parse, sizes
+from .short import is_short
 
 __all__ = ["Broken", "Worker"]
 
@@ -76,12 +77,14 @@ class Worker:
         except OSError:
             raise Broken(f"it ended, or closed its stdin, before it had read a call{self._wrote()}") from None
 
-    def read(self) -> Frame:
+    def read(self, *, may_be_short: bool = False) -> Frame:
         """Read one frame, every rule of which is checked."""
         try:
             header, body = sizes(self._bytes(PREFIX.size))
-            fields = parse(self._bytes(header), body)
-            return Frame(fields, np.frombuffer(self._bytes(body), np.uint8).copy())
+            text = self._bytes(header)
+            short = text if may_be_short and is_short(text) else b""
+            fields = {} if short else parse(text, body)
+            return Frame(fields, np.frombuffer(self._bytes(body), np.uint8).copy(), short=short)
         except protocol.ProtocolError as error:
             raise Broken(f"what it wrote is no frame: {error}{self._wrote()}") from None
 

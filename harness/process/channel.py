@@ -1,6 +1,6 @@
 """The two pipes to the harness, on the worker's side.
 
-May import the standard library, NumPy and `frames`.
+May import the standard library, NumPy, `frames` and `short`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from .frames import PREFIX, SMALL, Bytes, Frame, parse, sizes
+from .short import is_short
 
 
 class Channel:
@@ -58,7 +59,11 @@ class Channel:
             if not count:
                 return None
             into = into[count:]
-        return None if len(header) < header_size else Frame(parse(header, body_size), body, elsewhere)
+        if len(header) < header_size:
+            return None
+        if is_short(header):
+            return Frame({}, body, None, header)
+        return Frame(parse(header, body_size), body, elsewhere)
 
     def write(self, parts: Sequence[memoryview]) -> None:
         """Write one frame."""

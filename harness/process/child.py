@@ -1,8 +1,8 @@
 """One worker process seen from outside: started, written to and read from with a deadline, ended, its end explained.
 
 Nothing here can wait for ever: both pipes are non-blocking, and every wait watches the clock, the process, its memory
-and how much it writes to stderr. POSIX only. May import the standard library, NumPy, `frames`, `shared` and
-`strays`.
+and how much it writes to stderr. POSIX only. May import the standard library, NumPy, `frames`, `shared`,
+`short` and `strays`.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ import numpy as np
 from . import strays
 from .frames import MAX_BODY, PREFIX, SMALL, Array, Bytes, Frame, ProtocolError, parse, sizes
 from .shared import LEAST, TOKEN, VARIABLE, Segment, fetch
+from .short import is_short
 
 TAIL = 4000  # bytes of stderr that an answer carries
 LARGEST_STDERR = 1 << 24  # a backend that writes more loses what came first: the disk is not its to fill
@@ -61,6 +63,7 @@ class Child:
         self._mark_of_all = strays.mark()
         self._segment = Segment.create()
         self._shares, self._reads = False, 0  # what `agree` makes of it
+        self.short = False  # whether it takes short headers
         self._room: Bytes = np.empty(0, np.uint8)
         shared = {} if self._segment is None else {VARIABLE: str(self._segment.fd)}
         try:
@@ -84,8 +87,8 @@ class Child:
         assert self._process.stdout is not None
         self.pid, self._memory, self._owner = self._process.pid, memory, os.getpid()
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
-        self._buffer = b""
-        self._mark, self._cut = 0, ""
+        self._buffer, self._sent = b"", 0
+        self._mark, self._mark_before, self._cut = 0, 0, ""
         self._killed_for: str | None = None
         for pipe in (self._to, self._from):
             os.set_blocking(pipe, False)
@@ -120,8 +123,9 @@ class Child:
 
     def place(self, arrays: Sequence[Array]) -> list[int | None]:
         """Put large arrays into the segment, where the worker has it; empty when all of them have to travel."""
-        if self._shares and self._segment is not None and any(array.nbytes >= LEAST for array in arrays):
-            return self._segment.place(arrays)
+        for array in arrays:
+            if array.nbytes >= LEAST and self._shares and self._segment is not None:
+                return self._segment.place(arrays)
         return []
 
     def unshare(self) -> None:
@@ -155,14 +159,20 @@ class Child:
 
     def mark(self) -> None:
         """From here on stderr belongs to the next call."""
+        self._mark_before = self._mark
         self._mark, self._cut = os.lseek(self._stderr.fileno(), 0, os.SEEK_END), ""
+
+    def unmark(self) -> None:
+        """The next call was never begun: what came last belongs to the one before."""
+        self._mark = self._mark_before
 
     def send(self, parts: Sequence[memoryview], deadline: float) -> None:
         """Write a frame; `Silent` when the worker has not read it by the deadline, `Died` when it is gone."""
-        left = list(parts)
+        left, self._sent = list(parts), 0
         while left:
             try:
                 count = os.writev(self._to, left)
+                self._sent += count
             except BlockingIOError:
                 self._poll.register(self._to, select.POLLOUT)
                 try:
@@ -180,16 +190,20 @@ class Child:
     def receive(self, deadline: float) -> Frame:
         """Read a frame; `Silent`, `Died`, or `ProtocolError` when what comes is not one."""
         self._fill(PREFIX.size, deadline)
-        header_size, body_size = sizes(self._buffer[: PREFIX.size])
+        header_size, body_size = sizes(self._buffer)
         start = PREFIX.size + header_size
         self._fill(start, deadline)
-        fields = parse(self._buffer[PREFIX.size : start], body_size)
+        text = self._buffer[PREFIX.size : start]
+        if self.short and is_short(text) and body_size <= SMALL:
+            fields: dict[str, Any] = {}
+        else:
+            fields, text = parse(text, body_size), b""
         elsewhere = self._fetch if self._reads else None
         if body_size <= SMALL:
             self._fill(start + body_size, deadline)
             small = bytearray(self._buffer[start : start + body_size])
             self._buffer = self._buffer[start + body_size :]
-            return Frame(fields, small, elsewhere)
+            return Frame(fields, small, elsewhere, text)
         have = min(body_size, len(self._buffer) - start)
         body: Bytes = np.empty(body_size, np.uint8)
         into = body.data
@@ -226,9 +240,9 @@ class Child:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Silent
-            events = self._poll.poll(1000 * min(left, LOOK_EVERY))
-            if any(fd != self._pidfd for fd, _ in events):  # a pipe
-                return
+            for fd, _ in self._poll.poll(1000 * min(left, LOOK_EVERY)):
+                if fd != self._pidfd:  # a pipe
+                    return
             if self.ended():
                 # What it wrote before it ended is still to be read; a pipe that its own children hold open is not.
                 if not select.select([self._from], [], [], 0)[0]:
@@ -275,6 +289,12 @@ class Child:
             except ValueError:  # a real-time signal without a name
                 return f"killed by signal {-code}"
         return f"exited with status {code} by itself"
+
+    def unread(self) -> bool:
+        """Tell of a process that is over whether all that was sent last is still in the pipe: it never saw it."""
+        waiting = bytearray(4)
+        fcntl.ioctl(self._to, termios.FIONREAD, waiting)
+        return int.from_bytes(waiting, sys.byteorder) == self._sent
 
     def _ends_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds

@@ -3,7 +3,7 @@
 For those who write a worker in another language: before its numbers are judged, each part of ``PROTOCOL.md`` is asked
 for by itself, one line a check. Exit status 0: all are right; 1: one is not; 2: the command cannot be started.
 The pipes are read and written by `bare`, not by the harness's own near side. May import the standard library, NumPy,
-`convspec.adapters.backend`, and `bare`, `frames`, `layouts` and `protocol`.
+`convspec.adapters.backend`, and `bare`, `frames`, `layouts`, `protocol` and `short`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from convspec.adapters.backend import METHODS, BackendError, Contract
 
-from . import protocol
+from . import protocol, short
 from .bare import Broken, Worker
 from .frames import DTYPES, Array, MissingDtypeError, dtype_named, encode
 from .layouts import LAYOUTS
@@ -202,6 +202,29 @@ class Probe:
         for n in range(100):
             self.same(self.floats((1, 1, n % 7 + 1, 3)))
 
+    def short(self) -> str:
+        """Short headers: such a call is answered like one in JSON"""
+        if self.hello.get("short") is not True:
+            raise Skipped("it does not ask for them")
+        if "max_pool" not in self.hello["methods"]:
+            raise Skipped("it has no max_pool")
+        x = self.floats()
+        pool = {"strides": (1, 1), "padding": "VALID", "dilations": (1, 1), "ksize": (1, 1)}
+        self.worker.serial += 1
+        parts = short.call_frame(protocol.Request("max_pool", (x,), ("C",), pool), self.worker.serial)
+        if parts is None:
+            raise Skipped(f"no short header has room for {x.dtype}")
+        self.worker.write(b"".join(parts))
+        frame = self.worker.read(may_be_short=True)
+        serial = self.worker.serial
+        try:
+            answer = short.answer_from(frame, serial) if frame.short else protocol.answer_from(frame, serial, 1)
+        except protocol.ProtocolError as error:
+            raise Broken(str(error)) from None
+        if answer.status != "ok" or len(answer.arrays) != 1 or answer.arrays[0].tobytes() != x.tobytes():
+            raise Broken(f"{_shown(x)} was answered {answer.status}, not with its elements")
+        return "by a short one" if frame.short else "in JSON"
+
     def large(self) -> str:
         """frames: a body of 16 MiB, larger than a pipe"""
         x = self.floats((1, 512, LARGE // 512 // 8 // self.dtype().itemsize, 8))
@@ -263,7 +286,7 @@ class Probe:
     def checks(self) -> Iterator[tuple[str, Callable[[], str | None]]]:
         """Each check with its name."""
         arrays = (self.first_call, self.dtypes, self.other_dtypes, self.layouts, self.empty, self.scalar, self.no_array)
-        frames = (self.alignment, self.pieces, self.many_calls, self.large)
+        frames = (self.alignment, self.pieces, self.many_calls, self.short, self.large)
         for check in (self.greeting, *arrays, *frames, self.unknown_methods, self.nonsense, self.end):
             yield str(check.__doc__), check
 

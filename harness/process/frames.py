@@ -100,6 +100,7 @@ class Frame(NamedTuple):
     header: dict[str, Any]
     body: Bytes | bytearray
     elsewhere: Callable[[int, int], Bytes] | None = None  # the bytes of an array that is not in the body: at, how many
+    short: bytes = b""  # a header that is not JSON (`short`), instead of the other
 
     def arrays(self) -> tuple[Array, ...]:
         """Return the arrays, as writable views of the body; MissingDtypeError where one is unknown here."""
@@ -198,7 +199,7 @@ def _bytes_of(array: Array) -> memoryview:
 
 
 def sizes(prefix: bytes | memoryview) -> tuple[int, int]:
-    """Read a prefix: the bytes of the header and of the body that follow it.
+    """Read the prefix that a frame begins with: the bytes of the header and of the body that follow it.
 
     Raises
     ------
@@ -210,11 +211,11 @@ def sizes(prefix: bytes | memoryview) -> tuple[int, int]:
     >>> sizes(b"CVS1" + (7).to_bytes(4, "little") + (24).to_bytes(8, "little"))
     (7, 24)
     """
-    if len(prefix) != PREFIX.size:
+    if len(prefix) < PREFIX.size:
         raise ProtocolError(f"cut short: {len(prefix)} bytes of a prefix of {PREFIX.size}")
-    magic, header, body = PREFIX.unpack(prefix)
+    magic, header, body = PREFIX.unpack_from(prefix)
     if magic != MAGIC:
-        raise ProtocolError(f"not a frame: it starts with {bytes(prefix)!r}")
+        raise ProtocolError(f"not a frame: it starts with {bytes(prefix[: PREFIX.size])!r}")
     if not 2 <= header <= MAX_HEADER or body > MAX_BODY:
         raise ProtocolError(f"absurd lengths in a prefix: header {header}, body {body} bytes")
     return int(header), int(body)

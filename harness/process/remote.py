@@ -19,7 +19,7 @@ import convspec.harness
 import convspec.reference
 from convspec.adapters import backend as errors
 
-from . import protocol
+from . import protocol, short
 from .child import Child, Died, Silent, in_main_thread
 from .frames import Frame, ProtocolError
 from .protocol import Answer, Request
@@ -86,7 +86,7 @@ class RemoteBackend:
         self._command, self._env = command, environment(env)
         self._hello: dict[str, Any] | None = None
         self._serial = 0
-        self._last_op = "nothing"
+        self._answered = ""  # the last call that the current worker answered
         self._died = False
         self._lock = threading.RLock()
         # The children in a list of their own, which the finaliser can hold without holding us.
@@ -127,19 +127,20 @@ class RemoteBackend:
         """
         with self._lock:
             self._serial += 1
-            if self._current is not None and self._current.ended():
-                return self._buried(f"{self._current.how_it_ended()} after it had answered {self._last_op}")
             try:
-                child = self._ensure()
+                child = self._current or self._ensure()
             except errors.BackendError as error:
                 if self._hello is None:
                     raise
                 return Answer("crash", error=f"the worker could not be started again: {error}")
             started = time.monotonic()
-            places = child.place(request.arrays)
-            parts = protocol.request_frame(request, self._serial, places, by_address=child.reads)
-            self._last_op = request.op
-            return self._exchange(child, parts, len(request.arrays), started)
+            parts = short.call_frame(request, self._serial, by_address=child.reads) if child.short else None
+            if parts is None:
+                places = child.place(request.arrays)
+                parts = protocol.request_frame(request, self._serial, places, by_address=child.reads)
+            answer = self._exchange(child, parts, len(request.arrays), started)
+            self._answered = request.op
+            return answer
 
     def _exchange(self, child: Child, parts: list[memoryview], inputs: int, started: float) -> Answer:
         deadline = started + self.timeout
@@ -147,11 +148,17 @@ class RemoteBackend:
         try:
             child.send(parts, deadline)
             frame = child.receive(deadline)
+            if frame.short:
+                return short.answer_from(frame, self._serial)
             answer = protocol.answer_from(frame, self._serial, inputs)
         except Silent:
             return self._buried(f"no answer within {self.timeout:g} s", "hang", time.monotonic() - started)
         except Died as death:
-            return self._buried(str(death), seconds=time.monotonic() - started)
+            after = ""
+            if self._answered and child.unread():
+                child.unmark()
+                after = f" after it had answered {self._answered}"
+            return self._buried(f"{death}{after}", seconds=time.monotonic() - started)
         except ProtocolError as error:
             return self._buried(f"wrote something that is not an answer: {error}", seconds=time.monotonic() - started)
         except BaseException:  # Ctrl-C in the middle: the rest of the answer would be taken for the next one's
@@ -185,7 +192,7 @@ class RemoteBackend:
         child = child or self._start()
         greeting = self._greeted(child)
         self._hello = self._hello or greeting
-        self._current = child
+        self._current, self._answered = child, ""
         self.restarts, self._died = self.restarts + self._died, False
         if self.standby and self.restarts:
             self._spare = self._start()  # its greeting waits in the pipe until it is wanted
@@ -215,6 +222,7 @@ class RemoteBackend:
         else:
             if "load_error" not in header:
                 child.agree(header.pop("shared", None))
+                child.short = header.pop("short", None) is True
                 return header
             self._discard(child)
             raise _load_error(self.text, header["load_error"])

@@ -21,7 +21,7 @@ import numpy as np
 
 from convspec.adapters.backend import METHODS, BackendError, Contract, Unsupported
 
-from . import protocol
+from . import protocol, short
 from .channel import Channel
 from .frames import Array, Frame, MissingDtypeError, dtype_name, encode
 from .layouts import Laid, changed, lay, shares
@@ -63,7 +63,7 @@ def serve_one(backend: object, request: Request, mapping: Mapping | None = None)
     if not callable(method):
         return Answer("missing", error=f"the backend has no method {request.op}")
     laid = [
-        (mapping and mapping.laid(array, layout)) or lay(array, layout)
+        lay(array, layout) if mapping is None else mapping.laid(array, layout) or lay(array, layout)
         for array, layout in zip(request.arrays, request.layouts, strict=True)
     ]
     inputs, options = [one.view for one in laid], dict(request.options)
@@ -82,7 +82,7 @@ def serve_one(backend: object, request: Request, mapping: Mapping | None = None)
     seconds = time.perf_counter() - started
     mutated = _mutated(laid)
     arrays, what = results(request.op, result)
-    aliases = tuple([n for n, one in enumerate(laid) if any(shares(array, one) for array in arrays)])
+    aliases = tuple(dict.fromkeys([n for n, one in enumerate(laid) for array in arrays if shares(array, one)]))
     reused = HANDED_OUT.overwritten()
     if aliases:  # told already; the input's memory is not to be held on to
         arrays = tuple([array.copy() for array in arrays])
@@ -113,16 +113,15 @@ def results(op: str, result: object) -> tuple[tuple[Array, ...], str | None]:
     ((), 'tuple of (ndarray, float)')
     """
     wanted = RESULTS.get(op)
+    if type(result) is np.ndarray and wanted in (1, None) and _kind(result) is None:
+        return (result,), None
     if type(result) in (tuple, list) and wanted != 1:
         items: tuple[object, ...] = tuple(result)  # type: ignore[arg-type]
         described = ", ".join(_kind(item) or "ndarray" for item in items[:8])
         if wanted not in (None, len(items)) or not items or any(_kind(item) for item in items):
             return (), f"{type(result).__name__} of ({described}{', ...' if len(items) > 8 else ''})"
         return tuple(item for item in items if isinstance(item, np.ndarray)), None
-    kind = _kind(result)
-    if kind is None and isinstance(result, np.ndarray) and wanted in (None, 1):
-        return (result,), None
-    return (), kind or "ndarray"
+    return (), _kind(result) or "ndarray"
 
 
 def _kind(value: object) -> str | None:
@@ -236,6 +235,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         failure = {"class": known or "BackendImportError", "message": message}
         channel.write(encode({"kind": "hello", "protocol": protocol.VERSION, "load_error": failure}))
         os._exit(1)
+    greeting["short"] = True
     channel.write(encode(greeting if mapping is None else {**greeting, "shared": mapping.told()}))
     lend = None if mapping is None else mapping.lend
     while (frame := channel.read(lend)) is not None:
@@ -244,17 +244,23 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def _answer(backend: object, frame: Frame, mapping: Mapping | None) -> list[memoryview]:
-    serial = frame.header.get("serial", -1)
     if mapping is not None:
         mapping.withdraw()
-    try:
-        answer = serve_one(backend, protocol.request_from(frame), mapping)
-    except MissingDtypeError as error:
-        answer = Answer("unsupported", error=str(error))
+    if frame.short:
+        serial, by_address, request = short.call_from(frame)
+        answer = serve_one(backend, request)
+        if (parts := short.answer_frame(answer, serial)) is not None:
+            return parts
+    else:
+        serial, by_address = frame.header.get("serial", -1), frame.header.get("by_address") is True
+        try:
+            answer = serve_one(backend, protocol.request_from(frame), mapping)
+        except MissingDtypeError as error:
+            answer = Answer("unsupported", error=str(error))
     if mapping is None:
         return protocol.answer_frame(answer, serial)
     places: Sequence[int | None] = ()
-    if frame.header.get("by_address") is True and any([array.nbytes >= LEAST for array in answer.arrays]):  # noqa: C419 -- quicker
+    if by_address and any([array.nbytes >= LEAST for array in answer.arrays]):  # noqa: C419 -- quicker
         arrays, places = mapping.offer(answer.arrays)
         answer = replace(answer, arrays=tuple(arrays))
     return protocol.answer_frame(answer, serial, places, kept=not mapping.take_back())

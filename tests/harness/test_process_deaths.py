@@ -42,6 +42,13 @@ class Deadly:
     def dies_later(self, x):
         threading.Timer(0.1, lambda: ctypes.string_at(0)).start()
         return x + 1
+    def dies_later_and_leaves_a_child(self, x):
+        if os.fork() == 0:
+            time.sleep(60); os._exit(0)
+        def die():
+            print("its last words"); os.kill(os.getpid(), signal.SIGSEGV)
+        threading.Timer(0.1, die).start()
+        return x + 1
     def leaves_children(self, x):
         for _ in range(2):
             if os.fork() == 0:
@@ -199,6 +206,12 @@ def test_a_death_between_two_calls_is_told_as_such(place):
         answer = ask(backend, "good")
         assert answer.status == "crash"
         assert answer.error == "killed by SIGSEGV after it had answered dies_later"
+        assert ask(backend, "good").status == "ok"
+        # A child holds the pipe open, so that the next call can be written, and is never read.
+        assert ask(backend, "dies_later_and_leaves_a_child").status == "ok"
+        time.sleep(0.6)
+        died = "killed by SIGSEGV after it had answered dies_later_and_leaves_a_child; it wrote: its last words"
+        assert ask(backend, "good").error == died
         assert ask(backend, "good").status == "ok"
 
 

@@ -99,7 +99,8 @@ def test_a_small_worker_with_one_method_speaks_it(tmp_path):
     (tmp_path / "small.py").write_text(SMALL)
     results = list(conformance.check((sys.executable, str(tmp_path / "small.py"))))
     assert failing(results) == []
-    assert [r.text for r in results if r.state == "skip"] == ["no method of its takes two arrays of different sizes"]
+    skipped = ["no method of its takes two arrays of different sizes", "it does not ask for them"]
+    assert [r.text for r in results if r.state == "skip"] == skipped
 
 
 @pytest.mark.parametrize("fault", FAULTS)
