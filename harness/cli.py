@@ -194,20 +194,20 @@ def merge(files: tuple[str, ...], json_file: str | None, html: str | None, only_
     from .report import merge as joining
     from .report import results, terminal
     from .report.ci import Files
-    from .run import make_console
+    from .run import make_console, save
 
     page = Files(html=html)
-    if fault := page.fault():
+    if fault := (json_file and no_folder("--json", json_file)) or page.fault():
         raise click.UsageError(fault)
     try:
         document = joining.merge(files)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     terminal.render(document, make_console(), only_differing=only_differing, file=json_file)
-    if json_file:
-        results.write(document, json_file)
+    wrong = save(document, json_file)
+    if json_file and not wrong:
         click.echo(f"Results: {json_file}")
-    if wrong := page.write(document):
+    if wrong := [*wrong, *page.write(document)]:
         raise click.UsageError("; ".join(wrong))
     if page.said():
         click.echo(f"Written: {page.said()}")

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from convspec.harness.options import no_folder, no_matplotlib
+from convspec.harness.options import no_folder, no_matplotlib, unwritten
 from convspec.reference import geometry
 from convspec.reference.explain import Explanation, explain_conv2d, explain_max_pool, heading
 from convspec.reference.pitfalls import sides
@@ -142,7 +142,10 @@ def _tell(explained: Callable[[], Explanation], as_json: bool, plot: str | None)
     else:
         _show(told)
     if plot:
-        draw(told, plot)
+        try:
+            draw(told, plot)
+        except OSError as error:
+            raise click.UsageError(unwritten("--plot", plot, error)) from None
         click.echo(f"Picture: {plot}", err=True)
 
 

@@ -1,4 +1,4 @@
-"""What options of several commands refuse, before any work: each function says what is wrong, or nothing.
+"""What is wrong with the options of several commands, in words: each function says it, or nothing.
 
 May import the standard library only, and matplotlib or Jinja2 to see that it is there.
 """
@@ -18,6 +18,15 @@ def no_folder(option: str, file: str) -> str:
     """
     folder = Path(file).resolve().parent
     return "" if folder.is_dir() else f"{option} {file}: there is no folder {folder}"
+
+
+def unwritten(option: str, file: str, error: OSError) -> str:
+    """Say why a file could not be written after all.
+
+    >>> unwritten("--json", "r.json", OSError(28, "No space left on device"))
+    '--json r.json: No space left on device'
+    """
+    return f"{option} {file}: {error.strerror or error}"
 
 
 def no_matplotlib() -> str:

@@ -28,6 +28,7 @@ from .collector import Collector
 from .deviations import Deviation, DeviationError
 from .deviations import known as known_deviations
 from .interpreters import Interpreters
+from .options import unwritten
 from .report import ci, terminal
 from .report import results as results_file
 
@@ -76,15 +77,13 @@ def run(asked: Run, console: Console | None = None) -> int:
     found = collector.results()
     if status != pytest.ExitCode.INTERRUPTED and not asked.expression:
         found["agreement"] = _agreement(asked, known, console)
-        if asked.json_file:
-            results_file.write(found, asked.json_file)
+    saved = save(found, asked.json_file)
     terminal.render(found, console, file=asked.json_file)
-    if asked.json_file:
-        console.print(f"Results: {asked.json_file}", highlight=False)
-    written = _for_ci(asked, found, console, errors)
+    written = _written(asked, found, saved, console, errors)
     if status == pytest.ExitCode.INTERRUPTED:
         console.print(
-            "Interrupted: what was judged so far is above" + (" and saved." if asked.json_file else "."), style="yellow"
+            "Interrupted: what was judged so far is above" + (" and saved." if asked.json_file and not saved else "."),
+            style="yellow",
         )
         return INTERRUPTED
     if live.broken_checks:
@@ -98,17 +97,29 @@ def run(asked: Run, console: Console | None = None) -> int:
     return (BROKEN if broken else PASSED) if written else COULD_NOT_RUN
 
 
-def _for_ci(asked: Run, found: dict[str, Any], console: Console, errors: Console) -> bool:
+def save(found: dict[str, Any], file: str | None) -> list[str]:
+    """Write a results file, if one was asked for; return what went wrong, in a line: what was judged is still told."""
+    try:
+        if file:
+            results_file.write(found, file)
+    except OSError as error:
+        return [unwritten("--json", file or "", error)]
+    return []
+
+
+def _written(asked: Run, found: dict[str, Any], saved: list[str], console: Console, errors: Console) -> bool:
     """Write what CI reads, also of an interrupted run, and annotate on GitHub; whether all could be written."""
-    unwritten = asked.files.write(found)
-    for line in unwritten:
+    if asked.json_file and not saved:
+        console.print(f"Results: {asked.json_file}", highlight=False)
+    wrong = asked.files.write(found)
+    for line in (*saved, *wrong):
         errors.print(f"convspec: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
-    if asked.files.said() and not unwritten:
+    if asked.files.said() and not wrong:
         console.print(f"Written: {asked.files.said()}", highlight=False, markup=False, soft_wrap=True)
     if ci.on_github():
         for line in ci.workflow_commands(found):
             print(line, file=console.file)  # whole lines as they are: rich would wrap them
-    return not unwritten
+    return not (saved or wrong)
 
 
 def _agreement(asked: Run, known: list[Deviation], console: Console) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convspec.harness.options import no_folder, no_jinja2
+from convspec.harness.options import no_folder, no_jinja2, unwritten
 
 from . import badge, junit, markdown
 from .rows import causes, stale
@@ -68,7 +68,7 @@ class Files:
             try:
                 writers[option](document, file)
             except OSError as error:
-                wrong.append(f"{option} {file}: {error.strerror or error}")
+                wrong.append(unwritten(option, file, error))
         return wrong
 
     def said(self) -> str:

@@ -1,6 +1,7 @@
 """The results document: what a run found, as JSON.
 
-May import the verdicts and the specification. Its form is versioned: readers check `format` and `version`.
+May import the verdicts, the schema and the specification. Its form is versioned, and whoever reads one reads it here:
+`format`, `version`, the schema and the clauses that it names are checked before anything is told of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 from convspec.harness.verdict import WITNESS, Finding, State, decides
 from convspec.spec import clauses
+
+from .schema import fault
 
 FORMAT = "convspec-results"
 VERSION = 2
@@ -189,7 +192,7 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        If it is not one, or of a version that this convspec does not know.
+        If it cannot be read, is not one, is damaged, or is of a version that this convspec does not know.
     """
     return checked(parsed(path), path)
 
@@ -198,14 +201,37 @@ def parsed(path: str | Path) -> Any:
     """Return the JSON of a file, or raise ValueError where it has none."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not a results file: {error}") from error
 
 
-def checked(data: Any, path: str | Path) -> dict[str, Any]:
-    """Return what was read from a file, if it is a results document of this version; else raise ValueError."""
+def checked(data: Any, path: str | Path, *, known: bool = True) -> dict[str, Any]:
+    """Return what was read from a file, if it is a whole results document of this version; else raise ValueError.
+
+    `known` refuses one with clauses that this convspec does not have: it could not say what they mean.
+    """
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise ValueError(f"{path}: not a results file of convspec (no format {FORMAT!r})")
     if data.get("version") != VERSION:
         raise ValueError(f"{path}: results version {data.get('version')!r}; this convspec reads version {VERSION}")
+    if wrong := fault(data):
+        raise ValueError(f"{path}: damaged: {wrong}")
+    if known:
+        named = [cell["clause"] for cell in data["cells"]]
+        named += [finding["clause"] for cell in data["cells"] for finding in cell["findings"]]
+        refuse_unknown(named, data, path)
     return data
+
+
+def refuse_unknown(named: Iterable[str], data: dict[str, Any], path: str | Path) -> None:
+    """Raise ValueError for a clause that this convspec does not have."""
+    import convspec  # noqa: PLC0415 - only its version
+
+    for slug in named:
+        if slug not in clauses():
+            raise ValueError(
+                f"{path}: the clause {slug!r} is not in convspec {convspec.__version__}; "
+                f"the file is of convspec {data['convspec']}"
+            )

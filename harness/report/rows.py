@@ -81,36 +81,17 @@ def read(path: str | Path, *, known: bool = True) -> dict[str, Any]:
     ValueError
         The file cannot be read, is no such document, or is of another version.
     """
-    try:
-        data = results.parsed(path)
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror}") from error
-    if isinstance(data, dict) and data.get("format") == TRAINING[0]:
-        if data.get("version") != TRAINING[1]:
-            raise ValueError(
-                f"{path}: training version {data.get('version')!r}; this convspec reads version {TRAINING[1]}"
-            )
-    else:
-        data = results.checked(data, path)
+    data = results.parsed(path)
+    if not isinstance(data, dict) or data.get("format") != TRAINING[0]:
+        return results.checked(data, path, known=known)
+    if data.get("version") != TRAINING[1]:
+        raise ValueError(f"{path}: training version {data.get('version')!r}; this convspec reads version {TRAINING[1]}")
     if wrong := fault(data):
         raise ValueError(f"{path}: damaged: {wrong}")
     document: dict[str, Any] = data
     if known:
-        _refuse_unknown(document, path)
+        results.refuse_unknown((verdict["clause"] for verdict in document["verdicts"]), document, path)
     return document
-
-
-def _refuse_unknown(document: dict[str, Any], path: str | Path) -> None:
-    import convspec  # noqa: PLC0415 - only its version
-
-    named = [one["clause"] for one in document["verdicts" if is_training(document) else "cells"]]
-    named += [finding["clause"] for cell in document.get("cells", ()) for finding in cell["findings"]]
-    for slug in named:
-        if slug not in clauses():
-            raise ValueError(
-                f"{path}: the clause {slug!r} is not in convspec {convspec.__version__}; "
-                f"the file is of convspec {document['convspec']}"
-            )
 
 
 def is_training(document: dict[str, Any]) -> bool:

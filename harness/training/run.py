@@ -25,9 +25,10 @@ import convspec
 from convspec.adapters import registry
 from convspec.adapters.backend import BackendError
 from convspec.harness.interpreters import Interpreters
+from convspec.harness.options import unwritten
 from convspec.harness.report import results as results_file
 from convspec.harness.report.rows import TRAINING
-from convspec.harness.run import BROKEN, COULD_NOT_RUN, INTERRUPTED, PASSED, bar, environment, make_console
+from convspec.harness.run import BROKEN, COULD_NOT_RUN, INTERRUPTED, PASSED, bar, environment, make_console, save
 from convspec.harness.verdict import State
 from convspec.reference.training import NETS
 
@@ -107,16 +108,28 @@ def run(asked: Asked, console: Console | None = None) -> int:
         return INTERRUPTED
     found = document(asked, digits, records)
     report.render(found, console)
-    if asked.json_file:
-        results_file.write(found, asked.json_file)
-        console.print(f"Results: {asked.json_file}", highlight=False)
-    if asked.plots:
-        for file in plots.write(found, digits, Path(asked.plots)):
-            console.print(f"Picture: {file}", highlight=False)
+    if wrong := _write(asked, found, digits, console):
+        for line in (*wrong, "the same command with --resume, and another name, writes them without training again"):
+            errors.print(f"convspec: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
+        return COULD_NOT_RUN
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
         Path(asked.state).rmdir()  # if nothing else is kept there
     return BROKEN if report.broken(found) else PASSED
+
+
+def _write(asked: Asked, found: dict[str, Any], digits: data.Digits, console: Console) -> list[str]:
+    """Write the results and the pictures that were asked for, and return what went wrong, a line each."""
+    wrong = save(found, asked.json_file)
+    if asked.json_file and not wrong:
+        console.print(f"Results: {asked.json_file}", highlight=False)
+    if asked.plots:
+        try:
+            for file in plots.write(found, digits, Path(asked.plots)):
+                console.print(f"Picture: {file}", highlight=False)
+        except OSError as error:
+            wrong.append(unwritten("--plot", asked.plots, error))
+    return wrong
 
 
 def load(asked: Asked) -> data.Digits:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from reported import HELLO
 
 from convspec.adapters import registry
 from convspec.harness.agreement import Difference, cases, disagreements, few, groups
@@ -55,7 +56,7 @@ def run_of(backend, version, state="pass", **more):
     cells = [first, Cell("locality", "MUST", "float32", backend, cases=2)]
     for cell in cells:
         cell.conclude()
-    hello = {"versions": {backend.partition("@")[0].partition(":")[0]: version}}
+    hello = HELLO | {"versions": {backend.partition("@")[0].partition(":")[0]: version}}
     made = document((c.to_dict() for c in cells), {backend: hello}, level="quick", seed=20, readings=("A",))
     return made | more
 

@@ -15,6 +15,7 @@ import numpy as np
 import pages
 import pytest
 from click.testing import CliRunner
+from reported import cell, run_of
 
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS, dtype_of
@@ -24,6 +25,7 @@ from convspec.harness.deviations import shipped
 from convspec.harness.report import findings, results
 from convspec.harness.report.reproduce import NoReproducer, issue, script
 from convspec.harness.report.reproducers import literals
+from convspec.harness.verdict import Finding
 from convspec.spec import clause
 
 #: Deviations without a runnable script, with the reason. The figure that is asked for is 100 %: it is empty.
@@ -214,12 +216,8 @@ def convspec(*arguments: str) -> tuple[int, str, str]:
 
 def document(tmp_path: Path) -> str:
     finding = found("max_pool", (2, 2), recipe="distinct")
-    whole = (
-        dict.fromkeys(("call", "expected", "got", "error", "stderr", "diagnosis", "taps", "deviation"), "") | finding
-    )
-    cell = {"backend": "mine.py:Mine", "clause": "max-pool-maximum", "dtype": "float32", "findings": [whole]}
-    kept = {"format": results.FORMAT, "version": results.VERSION, "cells": [cell], "backends": {}}
-    results.write(kept, tmp_path / "r.json")
+    made = run_of(cell("max-pool-maximum", "fail", backend="mine.py:Mine", findings=[Finding(**finding)]))
+    results.write(made, tmp_path / "r.json")
     return str(tmp_path / "r.json")
 
 
@@ -254,8 +252,6 @@ def test_every_deviation_is_listed():
 
 def test_the_report_names_the_command(tmp_path):
     from convspec.harness.report.terminal import _reproducer
-    from convspec.harness.verdict import Finding
-
     one = Finding("max-pool-maximum", "value", "", case=Case("max_pool", (1, 1, 2, 1), (1, 2)).to_dict())
     cells = [{"backend": "torch", "clause": one.clause, "dtype": "float32", "findings": [one.to_dict()]}]
     said = _reproducer("torch", one, cells, "r.json")
