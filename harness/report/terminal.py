@@ -11,8 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console, Group
-from rich.padding import Padding
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -47,11 +46,27 @@ def render(results: dict[str, Any], console: Console, *, only_differing: bool = 
     """Print the whole report; `file` is where the results were written."""
     console.print(table(results, only_differing=only_differing))
     console.print(LEGEND, style="dim")
-    for part in failures(results, min(console.width, 120) - 4, file):
-        console.print(part)
-    for line in (*deviation_lines(results), *agreement_lines(results)):
-        console.print(line)
-    console.print(summary(results))
+    width = min(console.width, 120)
+    lines = [hanging(line, width, 6) for line in (*deviation_lines(results), *agreement_lines(results))]
+    lines += [hanging(line, width, 4) for line in summary(results)]
+    for line in (*failures(results, width, file), *lines):
+        console.print(line, soft_wrap=True)
+
+
+def hanging(text: Text, width: int, indent: int) -> Text:
+    """The text in lines of the width, all but the first of them indented.
+
+    >>> print(hanging(Text("error:  off by 12, where the answer is exact"), 28, 8))
+    error:  off by 12, where the
+            answer is exact
+    """
+    # The first line is longer than the others: it is wrapped at their width, with as much of its start set aside.
+    aside = min(indent, len(text))
+    first, rest = text[:aside], text[aside:]
+    lines = rest.wrap(Console(width=width, legacy_windows=False), max(width - indent, 20))
+    for line in lines:
+        line.rstrip()
+    return first + Text("\n" + " " * indent).join(lines)
 
 
 def table(results: dict[str, Any], *, only_differing: bool = False) -> Table:
@@ -108,22 +123,22 @@ def summed(cells: Cells) -> Text:
     return text.append(f" ({'; '.join(sorted(readings))})", style="dim") if readings else text
 
 
-def failures(results: dict[str, Any], width: int = 110, file: str | None = None) -> Iterator[Group]:
+def failures(results: dict[str, Any], width: int = 114, file: str | None = None) -> Iterator[Text]:
     """Each broken clause of each backend: the smallest witness of each cause, and the dtypes it was seen in."""
     for backend, finding, cells in causes(results):
         yield _failure(backend, finding, cells, width, file)
 
 
-def _failure(backend: str, finding: Finding, cells: Cells, width: int, file: str | None) -> Group:
+def _failure(backend: str, finding: Finding, cells: Cells, width: int, file: str | None) -> Text:
     must = clauses()[finding.clause].level == "MUST"
     sign, style = SIGNS[State.CRASH if finding.is_crash else State.FAIL] if must else ("~", "yellow")
-    title, rest = describe(finding, width).split("\n", 1)
-    head = Text.assemble((f"{sign} {backend}  ", style), (title, "bold"))
+    title, *rest = describe(finding, width - 4).split("\n")
     dtypes = " ".join(dict.fromkeys(c["dtype"] for c in cells))
-    body = Text(f"{rest}\n  seen in:  {dtypes}")
-    if finding.case:
-        body.append(f"\n  script:   {_reproducer(backend, finding, cells, file)}")
-    return Group(Text(), head, Padding(body, (0, 0, 0, 2)))
+    lines = [Text.assemble((f"\n{sign} {backend}  ", style), (title, "bold"))]
+    lines += [hanging(Text(f"  {line}"), width, 14) for line in (*rest, f"  seen in:  {dtypes}")]
+    if finding.case:  # on one line, however long: what is wrapped cannot be pasted
+        lines.append(Text(f"    script:   {_reproducer(backend, finding, cells, file)}"))
+    return Text("\n").join(lines)
 
 
 def _reproducer(backend: str, finding: Finding, cells: Cells, file: str | None) -> str:
@@ -162,7 +177,7 @@ def agreement_lines(results: dict[str, Any]) -> Iterator[Text]:
         yield Text(f"      {one['one']}: {one['said'][0]}    {one['other']}: {one['said'][1]}{what}")
 
 
-def summary(results: dict[str, Any]) -> Group:
+def summary(results: dict[str, Any]) -> list[Text]:
     """The count of each backend over the fixed denominator, and what decides the exit status."""
     lines = [Text()]
     for name, tally in results["summary"].items():
@@ -191,7 +206,7 @@ def summary(results: dict[str, Any]) -> Group:
         lines.append(Text(words.broken(len(slugs), len(broken)), style="bold red"))
     else:
         lines.append(Text("No MUST clause is broken.", style="bold green"))
-    return Group(*lines)
+    return lines
 
 
 def precision_lines(cells: Cells) -> Iterator[Text]:
@@ -238,5 +253,6 @@ def summary_lines(results: dict[str, Any]) -> list[str]:
     """The count as plain lines, for pytest's own terminal."""
     console = Console(width=140, no_color=True, emoji=False)
     with console.capture() as captured:
-        console.print(summary(results))
+        for line in summary(results):
+            console.print(line, soft_wrap=True)
     return [line for line in captured.get().splitlines() if line.strip()]

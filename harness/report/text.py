@@ -26,10 +26,14 @@ def describe(finding: Finding, width: int = 110) -> str:
         ("taps", finding.taps),
         ("stderr", _last_lines(finding.stderr)),
     )
-    lines += [f"  {name + ':':<10}{value}" for name, value in rows if value]
+    lines += [f"  {name + ':':<10}{_below(value)}" for name, value in rows if value]
     return "\n".join(lines)
 
 
+def _below(text: str) -> str:
+    """The lines of a text, each under the first: an exception's words may have several."""
+    return ("\n" + " " * 12).join(text.splitlines())
+
+
 def _last_lines(text: str, most: int = 3) -> str:
-    lines = [line for line in text.strip().splitlines() if line.strip()]
-    return "\n            ".join(lines[-most:])
+    return "\n".join([line for line in text.strip().splitlines() if line.strip()][-most:])

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from reported import all_states, cell, convspec, invoke, run_of, training
+from reported import ENTRY, FINDING, all_states, cell, convspec, invoke, run_of, training
 
 from convspec.harness.report import badge, ci, junit, markdown, rows
 
@@ -35,6 +36,27 @@ def test_show_prints_the_report_again(file):
     assert "conv2d-sum (MUST)" in done.output
     assert "mine: 1 of 8 cells pass" in done.output
     assert "0 of 0 known wrong readings" in done.output
+
+
+def test_what_is_wrapped_hangs_below_its_label_and_no_line_is_too_long(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    said = replace(FINDING, call="conv2d(" + ", ".join(f"argument={n}" for n in range(20)) + ")", got="E: one\ntwo")
+    entry = ENTRY | {"reason": "It reads too far. " * 8}
+    kept = run_of(
+        cell("conv2d-sum", "fail", findings=[said]),
+        cell("locality", "deviation", witnesses={"mine-leaks": "reproduced"}),
+        entries={"mine": {"mine-leaks": entry}},
+    )
+    (tmp_path / "r.json").write_text(json.dumps(kept))
+    done = invoke("show", str(tmp_path / "r.json"))
+    lines = done.stdout.split("SHOULD\n", 1)[1].splitlines()
+    at = next(n for n, line in enumerate(lines) if line.startswith("    case:     conv2d("))
+    assert lines[at + 1].startswith(" " * 14 + "argument=")
+    assert "    got:      E: one\n" + " " * 14 + "two\n" in done.stdout
+    known = next(n for n, line in enumerate(lines) if "mine-leaks" in line)
+    assert lines[known].startswith("  ≠ locality")
+    assert all(line.startswith(" " * 6) for line in lines[known + 1 : known + 3])
+    assert not [line for line in lines if len(line) > 80 or line != line.rstrip()]
 
 
 def test_show_prints_every_committed_file():

@@ -252,6 +252,7 @@ def test_every_deviation_is_listed():
 
 def test_the_report_names_the_command(tmp_path):
     from convspec.harness.report.terminal import _reproducer
+
     one = Finding("max-pool-maximum", "value", "", case=Case("max_pool", (1, 1, 2, 1), (1, 2)).to_dict())
     cells = [{"backend": "torch", "clause": one.clause, "dtype": "float32", "findings": [one.to_dict()]}]
     said = _reproducer("torch", one, cells, "r.json")
@@ -266,11 +267,10 @@ def test_show_and_merge_name_the_command_and_it_runs(tmp_path, monkeypatch):
     for version in ("2.12.0", "2.13.0"):
         board["backends"]["torch"]["versions"] = {"torch": version}
         results.write(board, f"{version}.json")
-    shown = CliRunner().invoke(main, ["show", "2.13.0.json"], env={"COLUMNS": "200"}).stdout
+    narrow = {"COLUMNS": "50"}  # a command is never broken over lines: pasted, the second would empty bug.py
+    shown = CliRunner().invoke(main, ["show", "2.13.0.json"], env=narrow).stdout
     joined = CliRunner().invoke(
-        main,
-        ["merge", "2.12.0.json", "2.13.0.json", "--json", "all.json", "--html", "all.html"],
-        env={"COLUMNS": "200"},
+        main, ["merge", "2.12.0.json", "2.13.0.json", "--json", "all.json", "--html", "all.html"], env=narrow
     )
     for said, names in ((shown, ["torch"]), (joined.stdout, ["torch 2.12.0", "torch 2.13.0"])):
         commands = dict.fromkeys(re.findall(r"script: +convspec repro (.*conv2d-sum.*) > bug.py", said))
