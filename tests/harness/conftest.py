@@ -32,6 +32,7 @@ def files(tmp_path_factory):
         "board": [pages.board(), pages.earlier()],
         "apart": [pages.apart()],
         "evil": [pages.evil()],
+        "many": [pages.board(tuple(f"framework@mode-{n}" for n in range(20)))],
         "real": [max(committed(), key=lambda document: len(document["summary"]))],
     }
     for name, found in documents.items():

@@ -299,6 +299,25 @@ def test_a_drawing_is_small_whatever_the_case(case):
         ET.fromstring(drawn.svg)
 
 
+def test_the_window_that_is_drawn_reads_the_pixel_whose_gradient_is_wrong():
+    case = Case("max_pool_vjp", (1, 11, 3, 1), (3, 2), strides=(2, 1))
+    message = "2 of 33 elements of dx are wrong, the worst at [0, 5, 2, 0]."
+    drawn = draw({"case": case.to_dict(), "message": message, "taps": ""})
+    assert "The window of output (2, 1)." in drawn.caption
+    unread = "1 of 33 elements of dx are wrong, the worst at [0, 10, 0, 0]."
+    case = Case("max_pool_vjp", (1, 11, 3, 1), (3, 2), strides=(4, 1))
+    assert "The window of output (2, 0)." in draw({"case": case.to_dict(), "message": unread, "taps": ""}).caption
+    case = Case("max_pool_vjp", (1, 11, 3, 1), (2, 2), strides=(4, 1))
+    assert "The window of output (0, 0)." in draw({"case": case.to_dict(), "message": unread, "taps": ""}).caption
+
+
+def test_time_has_a_row_a_backend_however_many_there_are():
+    tree = Tree(page([pages.board(tuple(f"mine{n}" for n in range(30)))]))
+    (time,) = tree.all("section", id="_speed")
+    assert "backendcoregroupsexplicitspecial-valuesalloutputs comparedoutputs a second" in time[2]
+    assert "mine29––0.5 s–0.5 s1,0002,000" in time[2]
+
+
 def test_no_call_no_drawing():
     assert draw({"case": None}).svg == ""
     assert draw({"case": {"case": pages.CASE.to_dict(), "change": "rank"}}).svg == ""

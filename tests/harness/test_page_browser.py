@@ -64,6 +64,17 @@ def test_filters_by_state_text_and_backend_leave_the_counts_as_they_are(visit):
     assert tab.locator("#_table thead th:visible").count() == 3
 
 
+def test_a_few_of_many_backends_are_ticked_after_none(visit):
+    tab = visit("apart")
+    tab.get_by_role("button", name="none").click()
+    assert tab.locator("#_table thead th:visible").count() == 1
+    tab.get_by_role("checkbox", name="torch").check()
+    assert tab.locator("#_table thead th:visible").count() == 2
+    tab.get_by_role("button", name="Show all").first.click()
+    assert tab.locator("#_table thead th:visible").count() == 4
+    assert visit().locator("#_none").count() == 0  # of two there is nothing to choose
+
+
 def test_the_filter_of_states_looks_at_the_backends_that_are_shown(visit):
     tab = visit("apart")
     tab.get_by_role("button", name="fail").click()
@@ -149,6 +160,11 @@ def test_a_click_opens_all_that_was_found(visit):
     assert panel.locator("tbody tr").count() == 2
     panel.get_by_role("button", name="Close").click()
     closed(tab)
+
+
+def test_the_key_of_a_drawing_has_each_of_its_marks(visit):
+    key = visit(fragment="#conv2d-sum/mine/float32").locator("#_panel .key li")
+    assert key.all_text_contents() == ["pixel", "padding", "window", "tap", "wrong", "counted twice"]
 
 
 def test_upstream_links_go_out_and_nothing_else_does(visit):

@@ -41,6 +41,35 @@ def test_light_and_dark_and_print_are_three_looks(visit):
     assert looks["light", "screen"] != looks["dark", "screen"]
 
 
+SHEET = {"width": 700, "height": 1040}  # A4 less its margins, in pixels of CSS
+
+
+@pytest.mark.parametrize(("name", "turned"), [("board", False), ("real", True), ("many", True)])
+def test_a_sheet_holds_the_width_of_every_table(visit, name, turned):
+    """Twenty backends too: on a sheet on its side, and nothing of a head lies on what is above it."""
+    width, height = SHEET.values()
+    tab = visit(name, viewport={"width": height, "height": width} if turned else SHEET)
+    tab.emulate_media(media="print")
+    page = tab.evaluate("getComputedStyle(document.body).page")
+    assert (page == "wide") == turned
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    boxes = tab.locator("#_box, .scroll").evaluate_all("boxes => boxes.map(b => [b.scrollWidth, b.clientWidth])")
+    assert [box for box in boxes if box[0] > box[1]] == []
+    heads = """() => [...document.querySelectorAll("#_table thead th")].filter((head) => [...head.children].some((part) => {
+        const [inner, outer] = [part.getBoundingClientRect(), head.getBoundingClientRect()];
+        return inner.width && (inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1); })).length"""
+    assert tab.evaluate(heads) == 0
+
+
+def test_what_is_open_is_printed_from_its_head_on_with_its_bars(visit):
+    tab = visit(fragment="#conv2d-sum/mine/float32")
+    tab.emulate_media(media="print")
+    style = "element => { const s = getComputedStyle(element); return [s.position, s.printColorAdjust]; }"
+    assert tab.locator("#_panel header").evaluate(style)[0] == "static"  # sticky, it would lie on a later page
+    assert tab.locator("#_panel .bins i").first.evaluate(style)[1] == "exact"
+    assert not tab.locator("#_table").is_visible()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_states_differ_by_shape_and_not_by_colour_alone(visit, scheme):
     tab = visit(color_scheme=scheme)

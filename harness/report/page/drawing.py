@@ -72,7 +72,7 @@ class _Picture:
         self.rows, self.columns = (self._shown(axis) for axis in (0, 1))
 
     def _which_output(self) -> Pair | None:
-        """The output whose window is drawn: the wrong one where the finding names it and it has a window of its own."""
+        """The output whose window is drawn: the wrong one that the finding names, or one that reads the wrong pixel."""
         height, width = self.case.window.output
         if not (height and width):
             return None
@@ -82,7 +82,15 @@ class _Picture:
             place = _numbers(self.worst[2])
         if len(place) == 4 and place[1] < height and place[2] < width:
             return place[1], place[2]
+        if self.worst and self.worst[1] == "dx":
+            row, column = _numbers(self.worst[2])[1:3]
+            return self._reader(0, row), self._reader(1, column)
         return 0, 0
+
+    def _reader(self, axis: int, pixel: int) -> int:
+        """The first output along an axis that reads a pixel; the very first where none does."""
+        taps = reads(self.case, axis)
+        return next((place for place, read in enumerate(taps) if pixel in read), 0)
 
     def _shown(self, axis: int) -> range:
         """The rows or columns that are drawn: all, or so many of them around the window."""

@@ -106,21 +106,20 @@ def bits(board: Board) -> dict[str, Any]:
 
 
 def speed(board: Board) -> dict[str, Any]:
-    """Seconds by profile and backend, and how many outputs were compared in a second."""
+    """Seconds by backend and profile, and how many outputs were compared in a second."""
     seconds: dict[tuple[str, str], float] = defaultdict(float)
     outputs: dict[str, int] = defaultdict(int)
     for (slug, _, name), cell in board.cells.items():
         seconds[board.clauses[slug].profile, name] += cell["seconds"]
         outputs[name] += cell["outputs"]
     profiles = [group.profile for group in board.groups]
-    total = {name: sum(seconds[profile, name] for profile in profiles) for name in board.backends}
-    per = [f"{outputs[n] / total[n]:,.0f}" if total[n] else "" for n in board.backends]
-    return {
-        "rows": [(p, [_seconds(seconds[p, n]) for n in board.backends]) for p in profiles],
-        "total": [_seconds(total[n]) for n in board.backends],
-        "outputs": [f"{outputs[n]:,}" for n in board.backends],
-        "per": per,
-    }
+    rows = []
+    for name in board.backends:
+        total = sum(seconds[profile, name] for profile in profiles)
+        spent = [_seconds(seconds[profile, name]) for profile in profiles]
+        rate = f"{outputs[name] / total:,.0f}" if total else ""
+        rows.append((printable(name), [*spent, _seconds(total), f"{outputs[name]:,}", rate]))
+    return {"heads": [*profiles, "all", "outputs compared", "outputs a second"], "rows": rows}
 
 
 def _seconds(value: float) -> str:

@@ -142,7 +142,7 @@ function finding([number, script, why]) {
   return make("section", { class: "finding", "aria-label": `Finding: ${one.kind}` },
     make("h3", {}, one.message || `What was found: ${one.kind}`),
     one.drawing === undefined ? null : picture(all.drawings[one.drawing]),
-    told([["call", code(one.call)], ["expected", code(one.expected)], ["got", code(one.got)], ["off by", one.error],
+    told([["call", code(one.call)], ["expected", code(one.expected)], ["got", code(one.got)], ["error", one.error],
       ["looks like", one.diagnosis], ["taps", one.taps], ["known as", entry && known(entry)]]),
     one.stderr ? make("details", {}, make("summary", {}, "What its process wrote"), make("pre", { tabindex: 0 }, one.stderr)) : null,
     reproducer(script === null ? null : all.scripts[script], why));
@@ -155,17 +155,18 @@ const known = (entry) => [
 /** A drawing is made by convspec of numbers alone; it is parsed as XML, and a script in it would not run. */
 function picture([svg, caption]) {
   const drawn = document.importNode(new DOMParser().parseFromString(svg, "image/svg+xml").documentElement, true);
-  const key = ["pixel", "pad", "window", "tap", "cross"].filter((kind) => drawn.querySelector(`.${kind}`));
-  const said = { pixel: "pixel", pad: "padding", window: "window", tap: "tap", cross: "wrong" };
+  const said = { pixel: "pixel", pad: "padding", window: "window", tap: "tap", cross: "wrong", ring: "read instead", twice: "counted twice" };
+  const key = Object.keys(said).filter((kind) => drawn.querySelector(`.${kind}`));
   return make("figure", { tabindex: 0 }, drawn, make("ul", { class: "key", "aria-hidden": "true" },
     key.map((kind) => make("li", {}, swatch(kind), said[kind]))), make("figcaption", {}, caption));
 }
 
 function swatch(kind) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  const shapes = { pixel: "M2 2h14v14h-14z", pad: "M2 2h14v14h-14z", window: "M2 2h14v14h-14z", tap: "M5 5h8v8h-8z", cross: "M4 4l10 10m0 -10l-10 10" };
+  const shapes = { pixel: "M2 2h14v14h-14z", pad: "M2 2h14v14h-14z", window: "M2 2h14v14h-14z", tap: "M5 5h8v8h-8z",
+    cross: "M4 4l10 10m0 -10l-10 10", ring: "M3 9a6 6 0 1 0 12 0a6 6 0 1 0 -12 0", digit: "M5.5 6a3.5 3 0 1 1 6 2.5l-6 6.5h7.5" };
   for (const [name, value] of [["width", 18], ["height", 18]]) svg.setAttribute(name, value);
-  for (const [style, path] of [[kind, shapes[kind]], ...(kind === "pad" ? [["hatch", "M2 16l14 -14m-14 7l7 -7"]] : [])]) {
+  for (const [style, path] of [kind === "twice" ? ["ring", shapes.digit] : [kind, shapes[kind]], ...(kind === "pad" ? [["hatch", "M2 16l14 -14m-14 7l7 -7"]] : [])]) {
     const shape = document.createElementNS("http://www.w3.org/2000/svg", "path");
     shape.setAttribute("class", style);
     shape.setAttribute("d", path);
@@ -330,6 +331,11 @@ filters.addEventListener("reset", (event) => { event.preventDefault(); reset(); 
 filters.addEventListener("change", columns);
 byId("_text").addEventListener("input", filter);
 byId("_again").addEventListener("click", () => { reset(); byId("_text").focus(); });
+const none = byId("_none");  // of many backends a few are compared: it is less work to tick those
+if (none) none.addEventListener("click", () => {
+  for (const box of document.querySelectorAll("#_backend_boxes input")) box.checked = false;
+  columns();
+});
 byId("_states").addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
