@@ -5,6 +5,8 @@ May import everything of the harness, lazily: `convspec --help` is quick.
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from dataclasses import replace
@@ -21,9 +23,9 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class Lazy(click.Group):
     """The commands of this file, and those that live with what they are about."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names, in order."""
-        return [*super().list_commands(ctx), "deviations", "explain", "mnist", "repro", "show", "diff"]
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Names, in the order of the README: what judges, what reads its results, what explains."""
+        return ["check", "merge", "show", "diff", "repro", "explain", "mnist", "list", "spec", "deviations"]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """One command; what it needs is imported then."""
@@ -56,14 +58,19 @@ def main() -> None:
     """The executable specification of 2-D convolution and max pooling.
 
     \b
-    convspec check torch tensorflow      judge two frameworks, clause by clause
-    convspec check path/to/mine.py:NAME  judge a backend of your own: four methods
-    convspec spec same-odd-pixel-last    read the clause that a verdict names
-    convspec deviations                  what is known of released frameworks
-    convspec explain conv2d --help       port a call: pads, why, and how others write it
-    convspec mnist torch tensorflow      train a small net in lockstep with the reference
-    convspec diff old.json new.json      what got better or worse from one run to another
+    Examples:
+      convspec check torch tensorflow      judge two frameworks, clause by clause
+      convspec check path/to/mine.py:NAME  judge your own backend: four methods
+      convspec spec same-odd-pixel-last    read the clause that a verdict names
+      convspec deviations                  what is known of released frameworks
+      convspec explain conv2d --help       port a call: pads, how others write it
+      convspec mnist torch tensorflow      train a net beside the reference
+      convspec diff old.json new.json      what got better or worse since
     """  # noqa: D301 -- click's mark for lines to be left as they are
+    # The signs are in no older encoding, and a script is read as UTF-8 whatever the locale of whoever wrote it.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and codecs.lookup(stream.encoding).name != "utf-8":
+            stream.reconfigure(encoding="utf-8")
 
 
 @main.command()
@@ -71,19 +78,16 @@ def main() -> None:
 @click.option("--level", type=click.Choice(["quick", "standard", "deep"]), default="standard", show_default=True,
               help="How much to ask.")  # fmt: skip
 @click.option("--python", "pythons", multiple=True, metavar="[NAME=]PATH",
-              help="Python to run backends in, with NumPy and the framework; may be repeated. PATH: for all. "
-                   "NAME=PATH: for the backend NAME, or for each written BACKEND%NAME.")  # fmt: skip
+              help="Python to run all backends in, or those called NAME or BACKEND%NAME; may be repeated.")  # fmt: skip
 @click.option("--json", "json_file", type=click.Path(dir_okay=False), help="Write the results to this file.")
 @click.option("--seed", type=int, help="Seed of all cases; the same seed asks the same.")
-@click.option("--fuzz", is_flag=True, help="Draw fresh cases: a random seed, which is printed.")
-@click.option(
-    "-k", "expression", metavar="EXPR", help="Only clauses whose name matches, as in pytest: 'same and not pool'."
-)
-@click.option("-n", "processes", type=click.IntRange(1), help="Processes to use.  [default: one a core]")
+@click.option("--fuzz", is_flag=True, help="Draw fresh cases; the seed is printed.")
+@click.option("-k", "expression", metavar="EXPR", help="Only clauses whose names match: 'same and not pool'.")
+@click.option("-n", "processes", type=click.IntRange(1), metavar="N", help="Processes to use.  [default: one a core]")
 @click.option("--deviations", multiple=True, type=click.Path(dir_okay=False), metavar="FILE",
-              help="More known deviations, beside those that convspec ships; may be repeated.")  # fmt: skip
+              help="More known deviations; may be repeated.")  # fmt: skip
 @click.option("--skip-missing", is_flag=True,
-              help="A backend whose package or device is not here is not run, and ends nothing.")  # fmt: skip
+              help="Run the rest where a package or device lacks.")  # fmt: skip
 @click.option("--no-deviations", is_flag=True, help="Judge as if no deviation were known.")
 @files_for_ci
 def check(
@@ -106,18 +110,21 @@ def check(
     """Judge BACKENDs against every clause of the specification.
 
     \b
-    A BACKEND is  torch   torch:cuda   tensorflow@xla   numpy:definition     a built-in, name[:device][@mode]
-                  "torch@*"   "torch:cuda@*"                                every mode of a device; mind the quotes
-                  package.module:NAME   path/to/file.py:NAME                an object or class with the four methods
-                  "command:node path/to/worker.mjs"                         a program that speaks the worker protocol
-                  torch%old torch%new                                       each in a Python that --python names
+    A BACKEND is
+      torch  torch:cuda  tensorflow@xla   a built-in, name[:device][@mode]
+      "torch@*"  "torch:cuda@*"           every mode of a device; mind the quotes
+      module:NAME  path/to/file.py:NAME   an object or class with four methods
+      "command:node path/to/worker.mjs"   a program of the worker protocol
+      torch%old  torch%new                each in a Python that --python names
+
     \b
     Example:  convspec check torch tensorflow --level quick -k same
+
     \b
     Exit status:  0  no MUST clause is broken
-                  1  one is (it failed, or the backend crashed or hung), beyond what is declared; or a declared
-                     deviation is stale
-                  2  it could not run: an unknown backend, a missing device, a broken import
+                  1  one failed, or crashed or hung the backend, beyond what is
+                     declared as known; or what is declared does not hold
+                  2  it could not run: an unknown backend, a missing device, ...
     """  # noqa: D301 -- click's mark for lines to be left as they are
     from .report.ci import Files
     from .run import Run, run
@@ -182,10 +189,13 @@ def _listed(entry: Any) -> tuple[str, str, str]:
 )
 @click.option("--only-differing", is_flag=True, help="Show only clauses on which the backends differ.")
 def merge(files: tuple[str, ...], json_file: str | None, html: str | None, only_differing: bool) -> None:
-    """Join results files (of `convspec check --json`) into one table: versions, devices, modes side by side.
+    """Join results files into one table.
+
+    Versions, devices and modes stand side by side. A FILE is of `convspec check --json`.
 
     \b
     Example:  convspec merge results/*.json --json all.json --html page.html
+
     \b
     Exit status:  0  no MUST clause is broken in any of them
                   1  one is, or a declared deviation is stale

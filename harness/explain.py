@@ -77,13 +77,14 @@ def _shared(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.group()
 def explain() -> None:
-    """Explain a convolution or a pool to whoever ports a model.
+    """Explain a convolution or a pool, to port a model.
 
     Prints the output's shape, the pads of each side and why, the same call for TensorFlow, PyTorch, Keras, JAX and
     ONNX, where a framework's own "same" differs, the receptive field, and the number of parameters.
 
     \b
-    Example:  convspec explain conv2d --input 1,224,224,3 --filter 7,7,3,64 --strides 2 --padding SAME
+    Example:
+      convspec explain conv2d --input 1,224,224,3 --filter 7,7,3,64 --padding SAME
     """  # noqa: D301 -- click's mark for lines to be left as they are
 
 
@@ -103,12 +104,16 @@ def explain() -> None:
 @click.option("--bias", is_flag=True, help="With a bias.")
 @_shared
 def conv2d(image: Any, filters: Any, as_json: bool, plot: str | None, **options: Any) -> None:
-    """Explain a convolution: sizes, pads and why, the same call elsewhere, what differs.
+    """Explain a convolution: sizes, pads, the same call elsewhere.
 
     \b
-    Example:  convspec explain conv2d --input 1,224,224,3 --filter 7,7,3,64 --strides 2 --padding SAME --plot stem.svg
+    Example:
+      convspec explain conv2d --input 1,224,224,3 --filter 7,7,3,64 \\
+          --strides 2 --padding SAME --plot stem.svg
+
     \b
-    Exit status:  0  it is explained      2  the call is not a convolution; or nothing can be drawn
+    Exit status:  0  it is explained
+                  2  the call is not a convolution; or nothing can be drawn
     """  # noqa: D301 -- click's mark for lines to be left as they are
     _tell(lambda: explain_conv2d(image, filters, **options), as_json, plot)
 
@@ -119,12 +124,16 @@ def conv2d(image: Any, filters: Any, as_json: bool, plot: str | None, **options:
 @click.option("--strides", callback=integers, metavar="S", required=True, help="Pixels between windows: 2, or 2,1.")
 @_shared
 def max_pool(image: Any, as_json: bool, plot: str | None, **options: Any) -> None:
-    """Explain a max pool: sizes, pads and why, the same call elsewhere, what differs.
+    """Explain a max pool: sizes, pads, the same call elsewhere.
 
     \b
-    Example:  convspec explain max_pool --input 1,28,28,32 --ksize 3 --strides 2 --padding SAME
+    Example:
+      convspec explain max_pool --input 1,28,28,32 --ksize 3 \\
+          --strides 2 --padding SAME
+
     \b
-    Exit status:  0  it is explained      2  the call is not a pool; or nothing can be drawn
+    Exit status:  0  it is explained
+                  2  the call is not a pool; or nothing can be drawn
     """  # noqa: D301 -- click's mark for lines to be left as they are
     _tell(lambda: explain_max_pool(image, **options), as_json, plot)
 

@@ -71,7 +71,8 @@ class UnknownClause(KeyError):  # noqa: N818 - a key that is not there, named as
     def __init__(self, slug: str, known: tuple[str, ...]) -> None:
         super().__init__(slug)
         self.slug = slug
-        self.closest = tuple(difflib.get_close_matches(slug, known, n=3, cutoff=0.6))
+        within = [name for name in known if slug and slug in name]  # a part of a name says more than its letters
+        self.closest = tuple(dict.fromkeys([*within, *difflib.get_close_matches(slug, known, n=3, cutoff=0.6)]))[:3]
 
     def __str__(self) -> str:
         """Say it in one line (KeyError alone would print the slug in quotes, and nothing else)."""

@@ -52,7 +52,9 @@ def listed(files: tuple[str, ...], backend: str | None) -> None:
 @click.argument("files", nargs=-1, type=FILE, metavar="[FILE...]")
 @click.option("--backend", "backends", multiple=True, help="Ask this backend the witnesses; may be repeated.")
 def check(files: tuple[str, ...], backends: tuple[str, ...]) -> None:
-    """Check that entries are well formed and do not overlap; with --backend, that their witnesses still show them.
+    """Check that entries are well formed and do not overlap.
+
+    With --backend, also that their witnesses still show them.
 
     \b
     Example:  convspec deviations check mine.toml --backend torch
@@ -74,10 +76,13 @@ def check(files: tuple[str, ...], backends: tuple[str, ...]) -> None:
 @deviations.command()
 @click.argument("results", type=FILE)
 def draft(results: str) -> None:
-    """Write an entry for each undeclared finding of a results file (of `convspec check --json`) to the terminal.
+    """Write an entry for each undeclared finding of a run.
+
+    RESULTS is a file of `convspec check --json`; the entries go to the terminal.
 
     \b
-    Example:  convspec check mine.py:Mine --json r.json; convspec deviations draft r.json > mine.toml
+    Example:  convspec check mine.py:Mine --json r.json
+              convspec deviations draft r.json > mine.toml
     """  # noqa: D301 -- click's mark for lines to be left as they are
     from convspec.harness.report.results import read  # noqa: PLC0415
 

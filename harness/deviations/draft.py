@@ -103,11 +103,15 @@ def help_text() -> str:
     """What each key of an entry means, for `convspec deviations --help`."""
     return f"""\b
 A deviations file is TOML, one [[deviation]] an entry:
-  id, backend   its name, and the backend's as on the command line, without device or mode
+  id, backend   its name, and the backend's, without device or mode
   versions      which releases, as ">=2.16,<2.22"
-  clause        the clause it breaks; `also`: further clauses that the same cause breaks ("*": any)
-  where         which calls: an expression over {", ".join(list(WORDS)[:6])}, ...
-  shows         the kinds of finding: value, shape, exception, crash, property, ...
+  clause        what it breaks; `also`: what the same cause breaks ("*": any)
+  where         which calls: an expression over {", ".join(list(WORDS)[:4])}, ...
+  shows         kinds of finding: value, shape, exception, crash, ...
   kind          bug, unspecified, by design or unsupported; reason, url
-  witness       one call, asked in every run; where it passes, the entry is stale
-  modes, devices, flaky   which ("!xla": all but that); a fault that does not always show"""
+  witness       one call, asked in every run; where it passes, it is stale
+  modes, devices, flaky   which ("!xla": all but that); shows at times
+
+\b
+Example:  convspec deviations list --backend torch
+          convspec deviations check mine.toml"""

@@ -24,7 +24,7 @@ def files_for_ci(command: Command) -> Command:
     options = (
         click.option("--junit", type=path, metavar="FILE", help="Write JUnit XML."),
         click.option("--markdown", type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
-                     help="Write Markdown; '-': stdout. Appended to $GITHUB_STEP_SUMMARY."),
+                     help="Write Markdown; '-' is stdout."),
         click.option("--badge", type=path, metavar="FILE", help="Write a badge, SVG: how many cells pass."),
         click.option("--html", type=path, metavar="FILE", help="Write the scoreboard, a page of one file."),
     )  # fmt: skip
@@ -55,7 +55,7 @@ def show(
     badge: str | None,
     html: str | None,
 ) -> None:
-    """Print a results file again, whole or in part, or write it for CI or as a page.
+    """Print a results file again, or write it for CI or as a page.
 
     FILE is of `convspec check --json` or of `convspec mnist --json`. Of several, for --html, the newest is shown;
     the others are its history.
@@ -64,8 +64,10 @@ def show(
     Example:  convspec show results.json --backend torch --state fail
               convspec show results.json --junit junit.xml --badge convspec.svg
               convspec show old.json new.json --html page.html
+
     \b
-    Exit status:  0  it is shown, whatever it says      2  FILE is no such file, or nothing in it is chosen
+    Exit status:  0  it is shown, whatever it says
+                  2  FILE is no such file, or nothing in it is chosen
     """  # noqa: D301 -- click's mark for lines to be left as they are
     from convspec.harness.run import make_console  # noqa: PLC0415 - --help is quick
     from convspec.spec import UnknownClause, clause  # noqa: PLC0415
@@ -128,14 +130,15 @@ def _render(document: dict[str, Any], console: Any, file: str) -> None:
 @click.argument("old", type=FILE)
 @click.argument("new", type=FILE)
 def diff(old: str, new: str) -> None:
-    """Compare two results files: what got better or worse, is new or gone.
+    """Compare two results files: what got better or worse.
 
     States are compared, clause by clause and dtype by dtype; of the effective bits, changes of more than 0.5 are told.
 
     \b
     Example:  convspec diff results/main.json results.json
+
     \b
-    Exit status:  0  no MUST clause came to be broken; what one file alone has decides nothing
+    Exit status:  0  no MUST clause came to be broken (in what both files have)
                   1  one did: it fails or crashes, and did not before
                   2  a file is no results file, or they share no cell
     """  # noqa: D301 -- click's mark for lines to be left as they are

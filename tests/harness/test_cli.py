@@ -8,8 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from convspec.harness.cli import main
 from convspec.harness.report import results as results_file
 
 MINE = """
@@ -98,6 +101,7 @@ def test_missing_methods_are_named_and_the_rest_is_judged(mine):
         (("check", "numpy", "--level", "slow"), ("quick", "standard", "deep")),
         (("check",), ("BACKEND",)),
         (("spec", "same-odd-pixel-frist"), ("same-odd-pixel-last",)),
+        (("spec", "same-odd"), ("closest: same-odd-pixel-last,",)),
         (("chekc",), ("chekc",)),
     ],
 )
@@ -181,18 +185,59 @@ def test_spec_prints_a_clause_and_lists_them_all():
     assert "max-pool-nan" in every.stdout
 
 
-@pytest.mark.parametrize("command", [(), ("check",), ("list",), ("spec",)])
-def test_help_teaches_on_one_screen(command):
-    done = convspec(*command, "--help", env={"COLUMNS": "100"})
-    assert done.returncode == 0
-    assert "convspec " in done.stdout
-    assert len(done.stdout.splitlines()) <= 40
+def commands(command=main, path=()):
+    """Every command with those below it, as words."""
+    yield path
+    for name, below in (getattr(command, "commands", {}) | loaded(command)).items():
+        yield from commands(below, (*path, name))
+
+
+def loaded(command):
+    """Those of a group that are imported when they are asked for."""
+    names = command.list_commands(None) if isinstance(command, click.Group) else ()
+    return {name: command.get_command(None, name) for name in names}
+
+
+@pytest.mark.parametrize("command", [*commands()], ids=" ".join)
+def test_help_fits_a_screen_of_80_columns_and_shows_an_example(command):
+    done = CliRunner().invoke(main, [*command, "--help"], env={"COLUMNS": "80"})
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 40
+    assert [line for line in lines if len(line) > 80 or "\b" in line] == []
+    example = done.stdout.index("Example")
+    assert "convspec " + (" ".join(command) or "check") in done.stdout[example:].replace("convspec check mine", "")
+    told = done.stdout.partition("Commands:")[2]
+    assert "..." not in told, "what a command does is cut off: its first sentence is too long"
+
+
+def test_there_are_that_many_commands():
+    assert len([*commands()]) == 16
 
 
 def test_help_is_quick_and_imports_no_framework():
     code = "import sys, convspec.harness.cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "tensorflow", "hypothesis", "pytest", "rich"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_what_is_printed_is_utf_8_whatever_the_locale(mine, encoding):
+    """Piped on Windows, say: the signs are in no other encoding, and a script with an umlaut has to run."""
+    text = 'class Rude:\n    name = "rude"\n    def max_pool(self, x, **options): raise RuntimeError("b\\u00f6se")\n'
+    (mine / "rude.py").write_text(text)
+    check = ("check", "rude.py:Rude", *QUICK, "-k", "max_pool_maximum", "--json", "r.json")
+    for args, status in ((check, 1), (("show", "r.json"), 0)):
+        done = convspec(*args, cwd=mine, env={"PYTHONIOENCODING": encoding}, encoding="utf-8")
+        assert done.returncode == status, done.stderr
+        assert "✗ rude.py:Rude" in done.stdout
+        assert "RuntimeError: böse" in done.stdout
+    name = "rude.py:Rude/max-pool-maximum/float32"
+    done = convspec(
+        "repro", name, "--results", "r.json", cwd=mine, env={"PYTHONIOENCODING": encoding}, encoding="utf-8"
+    )
+    (mine / "bug.py").write_text(done.stdout, encoding="utf-8")
+    assert subprocess.run([sys.executable, "bug.py"], cwd=mine, check=False, capture_output=True).returncode == 1
 
 
 def test_python_m_is_the_same_command():

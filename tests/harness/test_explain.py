@@ -111,7 +111,7 @@ def test_help_fits_a_screen_and_shows_an_example(arguments):
     lines = done.stdout.splitlines()
     assert done.exit_code == 0
     assert len(lines) <= 32
-    [example] = [line.split("Example:")[1].split() for line in lines if "Example:" in line]
+    example = re.split(r"\n\s*\n", done.stdout.partition("Example:")[2])[0].replace("\\\n", "").split()
     shown = explain(*(word for word in example[2:] if word not in ("--plot", "stem.svg")))
     assert shown.exit_code == 0, shown.stderr
 

@@ -55,7 +55,8 @@ def test_a_sheet_holds_the_width_of_every_table(visit, name, turned):
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
     boxes = tab.locator("#_box, .scroll").evaluate_all("boxes => boxes.map(b => [b.scrollWidth, b.clientWidth])")
     assert [box for box in boxes if box[0] > box[1]] == []
-    heads = """() => [...document.querySelectorAll("#_table thead th")].filter((head) => [...head.children].some((part) => {
+    heads = """() => [...document.querySelectorAll("#_table thead th")]
+        .filter((head) => [...head.children].some((part) => {
         const [inner, outer] = [part.getBoundingClientRect(), head.getBoundingClientRect()];
         return inner.width && (inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1); })).length"""
     assert tab.evaluate(heads) == 0

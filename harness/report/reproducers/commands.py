@@ -24,16 +24,19 @@ FILE = click.Path(exists=True, dir_okay=False)
 @click.option("--issue", "as_issue", is_flag=True, help="Markdown for an issue instead: versions, script, clause.")
 @click.option("--list", "listing", is_flag=True, help="List what there is a script for: ids, and what each shows.")
 def repro(name: str | None, results_file: str | None, files: tuple[str, ...], as_issue: bool, listing: bool) -> None:
-    """Write a script that shows a finding without convspec, in the backend's own language.
+    """Write a script that shows a finding without convspec.
 
-    It has its data in it, prints expected and got, and exits 1 while the fault is there and 0 once it is gone.
-    ID is a deviation's id or, with --results, BACKEND/CLAUSE/DTYPE; the eight characters that --list shows do too.
+    It is in the backend's own language, has its data in it, prints expected and got, and exits 1 while the fault is
+    there and 0 once it is gone. ID is a deviation's id or, with --results, BACKEND/CLAUSE/DTYPE; the eight characters
+    that --list shows do too.
 
     \b
     Example:  convspec repro torch-no-channels-no-filters > bug.py; python bug.py
-              convspec repro mine.py:Mine/conv2d-sum/float32 --results results.json --issue
+              convspec repro torch/conv2d-sum/float32 --results r.json --issue
+
     \b
-    Exit status:  0  it is written      2  there is no such finding, or no script for it; the reason is told
+    Exit status:  0  it is written
+                  2  there is no such finding, or no script for it and why
     """  # noqa: D301 -- click's mark for lines to be left as they are
     from convspec.harness.report import reproduce  # noqa: PLC0415
     from convspec.harness.report.findings import UnknownFinding, find  # noqa: PLC0415
