@@ -21,7 +21,9 @@ import pytest
 import convspec
 from convspec import adapters
 from convspec.adapters import registry
+from convspec.harness.deviations import shipped
 from convspec.harness.verdict import State
+from convspec.reference.explain import FRAMEWORKS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,6 +66,13 @@ def convspec_command(*arguments: str) -> str:
     )
     assert done.returncode == 0, f"convspec {' '.join(arguments)} exits {done.returncode}: {done.stderr}"
     return done.stdout
+
+
+def test_what_has_scripts_and_calls_to_run_is_installed_where_they_are_run() -> None:
+    """A test that is skipped everywhere shows nothing."""
+    extras = set(re.split(r",\s*", tox_config()["testenv:frameworks"]["extras"]))
+    assert {entry.backend for entry in shipped()} <= extras
+    assert {"onnxruntime" if name == "onnx" else name for name in FRAMEWORKS} - {"keras"} <= extras
 
 
 # The two commands

@@ -1,18 +1,20 @@
 """Which findings a reproducer can be asked for, and by what name: deviations by theirs, others by BACKEND/CLAUSE/DTYPE.
 
-May import the deviations' entries, the results file and the adapters' names.
+May import the deviations' entries, the verdicts and the adapters' names.
 """
 
 from __future__ import annotations
 
 import difflib
+import shlex
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from convspec.adapters import registry
 from convspec.harness.deviations.entry import Deviation, among, case_of, default_mode
+from convspec.harness.verdict import Finding
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,16 @@ def name_of(backend: str, clause: str, dtype: str) -> str:
     'torch:cpu/conv2d-sum/float32'
     """
     return f"{backend}/{clause}/{dtype}"
+
+
+def command(backend: str, finding: Finding, cells: Sequence[dict[str, Any]], file: str = "FILE") -> str:
+    """The command that writes a script for a finding which was seen in these cells of a results file; to be pasted."""
+    own = finding.to_dict()
+    cell = next((cell for cell in cells if own in cell["findings"]), cells[0])
+    here = in_results({"cells": [cell], "backends": {}})
+    name = next((named.name for named in here if named.finding | own == named.finding), "")
+    name = name or name_of(backend, finding.clause, cell["dtype"])
+    return f"convspec repro {shlex.quote(name)} --results {shlex.quote(file)} > bug.py"
 
 
 def find(name: str, known: list[Named]) -> Named:

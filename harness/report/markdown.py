@@ -91,7 +91,7 @@ def _known(name: str, entries: list[dict[str, Any]]) -> str:
         f"- {code(e['id'])} ({plain(e['clause'])}, {plain(' '.join(e['dtypes']))}): {plain(e['reason'])}"
         for e in entries
     ]
-    head = f"≠ {code(name)}: {len(entries)} known deviations were seen"
+    head = f"≠ {code(name)}: {words.counted(len(entries), 'known deviation was seen', 'known deviations were seen')}"
     return f"<details><summary>{head}</summary>\n\n" + "\n".join(lines) + "\n\n</details>\n"
 
 

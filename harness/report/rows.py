@@ -1,7 +1,7 @@
 """What the writers for CI read: one row a verdict and one entry a cause, of results and of a training run alike.
 
-May import the results' reader, the schemas, the specification and the verdicts. A training document's place of a dtype
-is taken by its net and seed.
+May import the results' reader, the findings' names, the schemas, the specification and the verdicts. A training
+document has its net and seed in the place of a dtype.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from convspec.harness.verdict import BROKEN, Finding, State, decides
 from convspec.spec import clauses
 
 from . import results
+from .findings import command
 from .schema import fault
 from .text import describe
 
@@ -118,7 +119,7 @@ def rows(document: dict[str, Any]) -> Iterator[Row]:
             State(cell["state"]),
             cell["reason"],
             own[0].kind if own else "",
-            "\n\n".join(describe(finding) for finding in own if finding.clause in clauses()),
+            "\n\n".join(_described(cell["backend"], f, [cell]) for f in own if f.clause in clauses()),
             cell["reading"],
             tuple(dict.fromkeys(f["deviation"] for f in cell["findings"] if f["deviation"])),
             cell["seconds"],
@@ -137,7 +138,13 @@ def causes(document: dict[str, Any]) -> Iterator[Cause]:
     for backend, finding, cells in results.causes(document):
         on = tuple(dict.fromkeys(str(cell["dtype"]) for cell in cells))
         must = clauses()[finding.clause].level == "MUST"
-        yield Cause(backend, finding.clause, must, on, finding.message, describe(finding))
+        yield Cause(backend, finding.clause, must, on, finding.message, _described(backend, finding, cells))
+
+
+def _described(backend: str, finding: Finding, cells: list[dict[str, Any]]) -> str:
+    """A finding in full, and how to come by a script that shows it."""
+    text = describe(finding)
+    return f"{text}\n  script:   {command(backend, finding, cells)}" if finding.case else text
 
 
 def over_seeds(verdicts: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:

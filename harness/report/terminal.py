@@ -6,7 +6,6 @@ told by colour alone.
 
 from __future__ import annotations
 
-import shlex
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +19,7 @@ from convspec.harness.verdict import SEVERITY, Finding, State
 from convspec.spec import clauses
 
 from . import words
-from .findings import in_results, name_of
+from .findings import command
 from .results import broken_musts, causes, stale
 from .text import describe
 
@@ -137,20 +136,9 @@ def _failure(backend: str, finding: Finding, cells: Cells, width: int, file: str
     lines = [Text.assemble((f"\n{sign} {backend}  ", style), (title, "bold"))]
     lines += [hanging(Text(f"  {line}"), width, 14) for line in (*rest, f"  seen in:  {dtypes}")]
     if finding.case:  # on one line, however long: what is wrapped cannot be pasted
-        lines.append(Text(f"    script:   {_reproducer(backend, finding, cells, file)}"))
+        said = command(backend, finding, cells, file or "FILE")
+        lines.append(Text(f"    script:   {said if file else f'--json FILE, then {said}'}"))
     return Text("\n").join(lines)
-
-
-def _reproducer(backend: str, finding: Finding, cells: Cells, file: str | None) -> str:
-    """The command that writes a script which shows the finding, or what has to be given for one."""
-    own = finding.to_dict()
-    cell = next((c for c in cells if own in c["findings"]), cells[0])
-    name = next(
-        (named.name for named in in_results({"cells": [cell], "backends": {}}) if named.finding | own == named.finding),
-        name_of(backend, finding.clause, cell["dtype"]),
-    )
-    command = f"convspec repro {shlex.quote(name)} --results {shlex.quote(file or 'FILE')} > bug.py"
-    return command if file else f"--json FILE, then {command}"
 
 
 def deviation_lines(results: dict[str, Any]) -> Iterator[Text]:

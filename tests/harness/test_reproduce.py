@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import html
 import importlib.util
 import os
 import re
@@ -22,7 +23,7 @@ from convspec.harness.cases.formats import FLOATS, dtype_of
 from convspec.harness.cases.recipes import arrays
 from convspec.harness.cli import main
 from convspec.harness.deviations import shipped
-from convspec.harness.report import findings, results
+from convspec.harness.report import ci, findings, junit, markdown, results
 from convspec.harness.report.reproduce import NoReproducer, issue, script
 from convspec.harness.report.reproducers import literals
 from convspec.harness.verdict import Finding
@@ -250,14 +251,11 @@ def test_every_deviation_is_listed():
     assert all(f"  {name}  " in listed for name in ENTRIES)
 
 
-def test_the_report_names_the_command(tmp_path):
-    from convspec.harness.report.terminal import _reproducer
-
+def test_the_report_names_the_command():
     one = Finding("max-pool-maximum", "value", "", case=Case("max_pool", (1, 1, 2, 1), (1, 2)).to_dict())
     cells = [{"backend": "torch", "clause": one.clause, "dtype": "float32", "findings": [one.to_dict()]}]
-    said = _reproducer("torch", one, cells, "r.json")
+    said = findings.command("torch", one, cells, "r.json")
     assert said == "convspec repro torch/max-pool-maximum/float32 --results r.json > bug.py"
-    assert _reproducer("torch", one, cells, None).startswith("--json FILE, then convspec repro torch/")
 
 
 def test_show_and_merge_name_the_command_and_it_runs(tmp_path, monkeypatch):
@@ -280,6 +278,24 @@ def test_show_and_merge_name_the_command_and_it_runs(tmp_path, monkeypatch):
             assert (status, error) == (0, "")
             assert "import torch" in text
     assert "import torch" in Path("all.html").read_text(encoding="utf-8")
+
+
+def test_what_ci_reads_names_the_command_too(tmp_path):
+    """From a step's summary, a JUnit report or an annotation to the script: the results file is all it takes."""
+    board = pages.board(("torch",))
+    results.write(board, tmp_path / "FILE")
+    texts = {
+        "markdown": markdown.markdown(board),
+        "junit": html.unescape(junit.junit(board)),
+        "annotation": "\n".join(ci.workflow_commands(board)).replace("%0A", "\n"),
+    }
+    for text in texts.values():
+        said = re.findall(r"^  script:   convspec repro (.*conv2d-sum.*) > bug.py", text, re.M)
+        assert said
+        *arguments, file = shlex.split(said[0])
+        status, script_text, error = convspec(*arguments, str(tmp_path / file))
+        assert (status, error) == (0, "")
+        assert "import torch" in script_text
 
 
 def test_merge_without_a_file_says_that_one_has_to_be_written(tmp_path):

@@ -75,13 +75,8 @@ def run(name, code, **given):
     return np.asarray(namespace["y"])
 
 
-FRAMEWORK = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.frameworks] * (name not in ("jax", "onnx"))) for name in FRAMEWORKS],
-)
-
-
-@FRAMEWORK
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", FRAMEWORKS)
 @pytest.mark.parametrize("case", CONVOLUTIONS)
 def test_every_printed_convolution_gives_the_answer_of_the_reference(name, case):
     image, filters, options = CONVOLUTIONS[case]
@@ -93,7 +88,8 @@ def test_every_printed_convolution_gives_the_answer_of_the_reference(name, case)
     np.testing.assert_array_equal(run(name, told.calls[name], x=x, w=w, **given), want)
 
 
-@FRAMEWORK
+@pytest.mark.frameworks
+@pytest.mark.parametrize("name", FRAMEWORKS)
 @pytest.mark.parametrize("case", POOLS)
 def test_every_printed_pool_gives_the_answer_of_the_reference(name, case):
     image, options = POOLS[case]
