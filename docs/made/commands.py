@@ -29,7 +29,7 @@ def commands() -> Iterator[tuple[str, click.Command]]:
     """Every command and subcommand, with the words that call it.
 
     >>> [path for path, _ in commands()][:3]
-    ['convspec', 'convspec check', 'convspec list']
+    ['convspec', 'convspec check', 'convspec merge']
     """
     yield from _below("convspec", main)
 
