@@ -14,6 +14,7 @@ from convspec.harness.verdict import State
 from convspec.spec import PROFILES
 
 from . import words
+from .results import unasked
 from .rows import Cause, Row, backends, causes, counts, is_training, rows, stale
 
 #: Bytes that a step summary may have: GitHub takes 1 MiB, and shows nothing of a larger one.
@@ -48,7 +49,8 @@ def _blocks(document: dict[str, Any]) -> Iterator[str]:
     musts, others = [c for c in wrong if c.must], [c for c in wrong if not c.must]
     broken = [row for row in found if row.decides]
     said = words.broken(len({row.clause for row in broken}), len(broken))
-    yield f"**{said}**\n\n" if broken else "No MUST clause is broken.\n\n"
+    missing = [] if is_training(document) else unasked(document)
+    yield f"**{said}**\n\n" if broken else f"{plain(words.unbroken(missing))}\n\n"
     yield f"**{words.stale(len(lines))}.**\n\n" if lines else ""
     for name in backends(document):
         yield _table(document, name, [row for row in found if row.backend == name])

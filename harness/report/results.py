@@ -137,6 +137,11 @@ def stale(results: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(lines))
 
 
+def unasked(results: dict[str, Any]) -> list[str]:
+    """The backends none of whose cells was run: that nothing of theirs is broken means nothing."""
+    return [name for name, tally in results["summary"].items() if tally[State.NOT_RUN] == sum(tally.values())]
+
+
 def broken_musts(results: dict[str, Any]) -> list[dict[str, Any]]:
     """The cells that decide the exit status: a MUST that failed or crashed."""
     return [c for c in results["cells"] if decides(c["level"], c["state"])]

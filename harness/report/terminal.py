@@ -20,7 +20,7 @@ from convspec.spec import clauses
 
 from . import words
 from .findings import command
-from .results import broken_musts, causes, stale
+from .results import broken_musts, causes, stale, unasked
 from .text import describe
 
 SIGNS = {
@@ -193,7 +193,8 @@ def summary(results: dict[str, Any]) -> list[Text]:
         slugs = dict.fromkeys(c["clause"] for c in broken)
         lines.append(Text(words.broken(len(slugs), len(broken)), style="bold red"))
     else:
-        lines.append(Text("No MUST clause is broken.", style="bold green"))
+        missing = unasked(results)
+        lines.append(Text(words.unbroken(missing), style="bold yellow" if missing else "bold green"))
     return lines
 
 

@@ -5,6 +5,8 @@ Imports nothing of convspec.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Return the number with its noun.
@@ -29,6 +31,19 @@ def broken(clauses: int, cells: int, verb: str = "") -> str:
     """
     verb = verb or ("is broken" if clauses == 1 else "are broken")
     return f"{counted(clauses, 'MUST clause')} {verb}, in {counted(cells, 'cell')}."
+
+
+def unbroken(unasked: Sequence[str] = ()) -> str:
+    """Return the sentence that decides a run in which nothing is broken; of what was never asked it says nothing good.
+
+    Examples
+    --------
+    >>> unbroken()
+    'No MUST clause is broken.'
+    >>> unbroken(["torch:cuda", "jax:gpu"])
+    'No MUST clause is broken, but nothing was asked of torch:cuda and jax:gpu.'
+    """
+    return "No MUST clause is broken" + (f", but nothing was asked of {' and '.join(unasked)}." if unasked else ".")
 
 
 def stale(number: int) -> str:

@@ -59,6 +59,18 @@ def test_what_is_wrapped_hangs_below_its_label_and_no_line_is_too_long(tmp_path,
     assert not [line for line in lines if len(line) > 80 or line != line.rstrip()]
 
 
+def test_a_backend_that_was_never_asked_is_named_beside_the_verdict(tmp_path):
+    never = run_of(cell(), cell(backend="torch:cuda", state="not run"), cell("groups", "not run"))
+    (tmp_path / "r.json").write_text(json.dumps(never))
+    said = "No MUST clause is broken, but nothing was asked of torch:cuda"
+    done = invoke(
+        "show", str(tmp_path / "r.json"), "--html", str(tmp_path / "p.html"), "--markdown", str(tmp_path / "m")
+    )
+    assert f"{said}.\n" in done.stdout
+    assert f"<h1>{said}</h1>" in (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert f"{said}.\n" in (tmp_path / "m").read_text(encoding="utf-8")
+
+
 def test_show_prints_every_committed_file():
     for path in sorted((ROOT / "results").glob("*.json")):
         assert invoke("show", str(path)).exit_code == 0, path

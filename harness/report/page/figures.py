@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from convspec.harness.report import results
+from convspec.harness.report import results, words
 
 from .board import Board, dtype_order
 from .details import deviation
@@ -155,9 +155,10 @@ def verdict(board: Board) -> dict[str, Any]:
     by_backend: dict[str, set[str]] = defaultdict(set)
     for cell in broken:
         by_backend[cell["backend"]].add(cell["clause"])
+    slugs = {cell["clause"] for cell in broken}
+    said = words.broken(len(slugs), len(broken)) if broken else words.unbroken(results.unasked(board.document))
     return {
-        "clauses": len({cell["clause"] for cell in broken}),
-        "cells": len(broken),
+        "said": printable(said.removesuffix(".")),
         "who": [(printable(name), len(slugs)) for name, slugs in by_backend.items()],
         "stale": [printable(line) for line in results.stale(board.document)],
     }
