@@ -8,6 +8,8 @@ May import the standard library, NumPy, `frames` and `protocol`.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -79,7 +81,7 @@ def call_frame(request: Request, serial: int, *, by_address: bool = False) -> li
 
 
 def _frame(
-    forms: list[struct.Struct], fields: list[object], arrays: tuple[Array, ...], layouts: list[int] | tuple[int, ...]
+    forms: list[struct.Struct], fields: list[object], arrays: tuple[Array, ...], layouts: Sequence[int]
 ) -> list[memoryview] | None:
     if len(arrays) > MOST:
         return None
@@ -118,17 +120,17 @@ def call_from(frame: Frame) -> tuple[int, bool, Request]:
         raise ProtocolError(f"not a short call: {frame.short[:80]!r}, {error!r}") from None
 
 
-def _arrays(count: int, entries: list[int], body: object) -> tuple[Array, ...]:
+def _arrays(count: int, entries: list[int], body: Any) -> tuple[Array, ...]:
     """The arrays of entries of six numbers each, as views of the body, which they fill."""
     found, start = [], 0
     try:
         for n in range(0, len(entries), 6):
-            array: Array = np.ndarray(entries[n + 2 : n + 6], _DTYPES[entries[n]], body, start)  # type: ignore[call-overload]
+            array: Array = np.ndarray(entries[n + 2 : n + 6], _DTYPES[entries[n]], body, start)
             start += array.nbytes + -array.nbytes % ALIGNMENT
             found.append(array)
     except (TypeError, ValueError) as error:  # more bytes than there are
         raise ProtocolError(f"a short header whose arrays the body does not hold: {error}") from None
-    if start != len(body) or len(found) != count:  # type: ignore[arg-type]
+    if start != len(body) or len(found) != count:
         raise ProtocolError(f"a short header of {len(found)} arrays, {start} bytes, with other numbers beside it")
     return tuple(found)
 
