@@ -93,8 +93,8 @@ def test_locality(check: Check) -> None:
         changed = data["x"].copy()
         changed[:, row, column] = -2 * changed[:, row, column] + 1
         after = ask(case, data | {"x": changed})["y"]
-        reads = _reads(case, row, column)
-        if same_bits(np.where(reads[None, :, :, None], 0, before), np.where(reads[None, :, :, None], 0, after)):
+        apart = ~_reads(case, row, column)
+        if same_bits(before[:, apart], after[:, apart]):
             return None
         return f"Changing pixel ({row}, {column}) changed outputs that do not read it."
 
