@@ -7,7 +7,7 @@ told by colour alone.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console
@@ -38,12 +38,16 @@ LEGEND = "  ".join(f"{sign} {state}" for state, (sign, _) in SIGNS.items()) + " 
 #: How many reasons and readings the last lines name; the results file has them all.
 MOST_REASONS, MOST_NAMED = 3, 8
 
+#: A backend's column: room for a few dtypes, and of a long name no more than this in a line.
+NARROWEST, WIDEST = 10, 24
+
 Cells = list[dict[str, Any]]
 
 
 def render(results: dict[str, Any], console: Console, *, only_differing: bool = False, file: str | None = None) -> None:
     """Print the whole report; `file` is where the results were written."""
-    console.print(table(results, only_differing=only_differing))
+    for part in tables(results, console.width, only_differing=only_differing):
+        console.print(part)
     console.print(LEGEND, style="dim")
     width = min(console.width, 120)
     lines = [hanging(line, width, 6) for line in (*deviation_lines(results), *agreement_lines(results))]
@@ -68,40 +72,76 @@ def hanging(text: Text, width: int, indent: int) -> Text:
     return first + Text("\n" + " " * indent).join(lines)
 
 
-def table(results: dict[str, Any], *, only_differing: bool = False) -> Table:
-    """Clauses by backends; a cell sums up the dtypes and names those that are not right."""
+def tables(results: dict[str, Any], width: int, *, only_differing: bool = False) -> Iterator[Table]:
+    """Clauses by backends; a cell sums up the dtypes and names those that are not right.
+
+    Backends that do not fit in one width go into a table after the other, each with every clause: squeezed into one
+    they would show nothing.
+    """
     names = list(results["summary"])
     by_place: dict[tuple[str, str], Cells] = defaultdict(list)
     for cell in results["cells"]:
         by_place[cell["clause"], cell["backend"]].append(cell)
-    out = Table(
-        title=f"convspec {results['convspec']}, level {results['level']}, seed {results['seed']}",
-        title_justify="left",
-    )
+    rows: dict[str, dict[str, Text]] = {}
+    for slug in clauses():
+        if any((slug, name) in by_place for name in names):
+            row = {name: summed(by_place.get((slug, name), [])) for name in names}
+            there = {row[name].plain for name in names if name in results["backends"]}  # not here: says nothing
+            if not only_differing or len(there) > 1:
+                rows[slug] = row
+    headings = {name: _heading(results, name) for name in names}
+    parts = list(_parts(headings, width - _fixed(rows)))
+    title = f"convspec {results['convspec']}, level {results['level']}, seed {results['seed']}"
+    for number, part in enumerate(parts, 1):
+        more = f", table {number} of {len(parts)}" if len(parts) > 1 else ""
+        yield _table(title + more, {name: headings[name] for name in part}, rows)
+
+
+def _table(title: str, headings: dict[str, str], rows: dict[str, dict[str, Text]]) -> Table:
+    """A table of these backends and every row."""
+    out = Table(title=title, title_justify="left")
     out.add_column("clause", no_wrap=True)
     out.add_column("level", style="dim")
-    for name in names:
-        out.add_column(_heading(results, name))
+    for heading in headings.values():
+        out.add_column(heading, overflow="fold")
     topic = None
-    for clause in clauses().values():
-        if not any((clause.slug, name) in by_place for name in names):
-            continue
-        row = [summed(by_place.get((clause.slug, name), [])) for name in names]
-        if only_differing and len({text.plain for text in row}) == 1:
-            continue
+    for slug, row in rows.items():
+        clause = clauses()[slug]
         if clause.topic != topic:
             topic = clause.topic
             out.add_section()
             out.add_row(Text(topic, style="bold italic"))
-        out.add_row(clause.slug, clause.level, *row)
+        out.add_row(slug, clause.level, *(row[name] for name in headings))
     return out
 
 
 def _heading(results: dict[str, Any], name: str) -> str:
-    versions = results["backends"].get(name, {}).get("versions", {})
-    framework = Label.of(name).backend
-    version = versions.get(framework) or results["backends"].get(name, {}).get("version")
-    return f"{name}\n{version}" if version else name
+    """The backend's name, its version below it, and what else tells it from another in joined results."""
+    said = results["backends"].get(name, {})
+    text = said.get("text", name)
+    version = str(said.get("versions", {}).get(Label.of(text).backend) or said.get("version") or "")
+    more = name.removeprefix(text).split() if name != text else []
+    return "\n".join(dict.fromkeys(part for part in (text, version, *more) if part))
+
+
+def _fixed(rows: Iterable[str]) -> int:
+    """The width of the columns that every table has, with their borders."""
+    return max(map(len, ("clause", *rows))) + len("SHOULD") + 7
+
+
+def _parts(headings: dict[str, str], width: int) -> Iterator[list[str]]:
+    """As many backends at a time as fit, and at least one."""
+    part: list[str] = []
+    left = width
+    for name, heading in headings.items():
+        needed = min(max(NARROWEST, *map(len, heading.splitlines())), WIDEST) + 3
+        if part and needed > left:
+            yield part
+            part, left = [], width
+        part.append(name)
+        left -= needed
+    if part:
+        yield part
 
 
 def summed(cells: Cells) -> Text:
@@ -142,11 +182,19 @@ def _failure(backend: str, finding: Finding, cells: Cells, width: int, file: str
 
 
 def deviation_lines(results: dict[str, Any]) -> Iterator[Text]:
-    """The known deviations that were seen, one line each, and what is wrong with any."""
+    """The known deviations that were seen, one line each, and what is wrong with any.
+
+    Backends that show the same ones, as releases of a framework often do, are told of together.
+    """
+    alike: dict[str, tuple[list[str], dict[str, Any]]] = {}
     for backend, entries in results["deviations"].items():
         seen = {name: entry for name, entry in entries.items() if entry["dtypes"]}
         if seen:
-            yield Text(f"\nKnown deviations of {backend}, each with a witness that still shows it:", style="bold")
+            shown = repr([(name, entry["dtypes"], entry["reason"]) for name, entry in sorted(seen.items())])
+            alike.setdefault(shown, ([], seen))[0].append(backend)
+    for backends, seen in alike.values():
+        who = ", ".join(backends)
+        yield Text(f"\nKnown deviations of {who}, each with a witness that still shows it:", style="bold")
         for name, entry in seen.items():
             dtypes = " ".join(SHORT.get(dtype, dtype) for dtype in entry["dtypes"])
             line = Text("  ≠ ", style="yellow").append(f"{entry['clause']} {dtypes}", style="bold")

@@ -1,11 +1,13 @@
 """What makes a matrix of single runs: shares of processes, joined results, modes put side by side."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from reported import HELLO
+from rich.console import Console
 
 from convspec.adapters import registry
 from convspec.harness.agreement import Difference, cases, disagreements, few, groups
@@ -16,6 +18,7 @@ from convspec.harness.levels import FEW
 from convspec.harness.process.local import LocalBackend
 from convspec.harness.report.merge import MergeError, merge
 from convspec.harness.report.results import broken_musts, counts, document
+from convspec.harness.report.terminal import deviation_lines, tables
 from convspec.harness.scheduling import NODE, cell_of, shares
 from convspec.harness.verdict import Cell, Finding
 
@@ -94,6 +97,60 @@ def test_results_of_two_versions_of_convspec_are_not_joined(tmp_path):
     files = written(tmp_path, a=run_of("torch", "2"), b=run_of("torch", "2", convspec="9.9"))
     with pytest.raises(MergeError, match=r"9\.9"):
         merge(files)
+
+
+def printed(tmp_path, width, *documents, **options):
+    """The tables of joined runs on a terminal of that width, a list of lines each."""
+    joined = merge(written(tmp_path, **{f"run{n}": one for n, one in enumerate(documents)}))
+    console = Console(width=width, no_color=True)
+    with console.capture() as captured:
+        for part in tables(joined, width, **options):
+            console.print(part)
+    return [text.splitlines() for text in re.split("(?=convspec )", captured.get())[1:]]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_more_backends_than_fit_go_into_tables_that_can_be_read(tmp_path, width):
+    releases = [f"2.{n}.1" for n in range(12)]
+    made = printed(tmp_path, width, *(run_of("torch", release) for release in releases))
+    assert len(made) > 1
+    for number, lines in enumerate(made, 1):
+        title = " ".join(" ".join(lines).partition("┏")[0].split())
+        assert title.endswith(f", table {number} of {len(made)}")
+        assert all(len(line.rstrip()) <= width for line in lines)
+        [row] = [line for line in lines if "locality" in line]
+        assert row.count("✓") == row.count("│") - 3  # none is squeezed to nothing
+    assert [word for lines in made for line in lines for word in re.findall(r"2\.\d+\.1", line)] == releases
+
+
+def test_what_fits_is_one_table_and_a_version_is_told_once(tmp_path):
+    [lines] = printed(tmp_path, 80, run_of("torch", "2.5"), run_of("torch", "2.13"))
+    heading = "".join(lines[:5])
+    assert "table" not in heading
+    assert heading.count("2.5") == heading.count("2.13") == 1
+
+
+def test_a_backend_that_was_not_there_makes_no_difference(tmp_path):
+    absent = run_of("torch:cuda", "", "not run") | {"backends": {}}
+    absent["cells"] = [cell | {"state": "not run"} for cell in absent["cells"]]
+    [lines] = printed(tmp_path, 80, run_of("torch", "2.5"), absent, only_differing=True)
+    assert not any("locality" in line for line in lines)
+    [lines] = printed(tmp_path, 80, run_of("torch", "2.5"), run_of("jax", "1", "fail"), only_differing=True)
+    assert any("size-formula" in line for line in lines)
+    assert not any("locality" in line for line in lines)
+
+
+def test_known_deviations_that_releases_share_are_told_once():
+    entry = {"clause": "max-pool-nan", "kind": "bug", "reason": "NaN is dropped.", "url": ""}
+    entry |= {"state": "reproduced", "dtypes": ["float32"], "place": "a.toml:1", "lines": [1, 2], "overlaps": []}
+    other = {"drops": entry | {"dtypes": ["float16"]}}
+    known = {"torch 2.5": {"drops": entry}, "torch 2.9": {"drops": entry}, "jax": other}
+    lines = [text.plain for text in deviation_lines({"deviations": known})]
+    assert [line for line in lines if "Known" in line] == [
+        "\nKnown deviations of torch 2.5, torch 2.9, each with a witness that still shows it:",
+        "\nKnown deviations of jax, each with a witness that still shows it:",
+    ]
+    assert sum("NaN is dropped." in line for line in lines) == 2
 
 
 # ---- modes side by side
