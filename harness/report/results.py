@@ -130,7 +130,8 @@ def stale(results: dict[str, Any]) -> list[str]:
             first, last = entry["lines"]
             place = f"{entry['place']}: deviation {name!r} of {backend}"
             if entry["state"] == "stale":
-                lines.append(f"{place} is stale: its witness passes now; delete lines {first} to {last}")
+                mend = f"delete lines {first} to {last}, or narrow its versions to the releases that show it"
+                lines.append(f"{place} is stale: its witness passes now; {mend}")
             if entry["state"] == "not asked":
                 lines.append(f"{place}: its witness was not asked; no case of {entry['clause']} is like it")
             lines += [f"{overlap} (deviations of {backend})" for overlap in entry["overlaps"]]
