@@ -9,6 +9,8 @@ import json
 from functools import cache
 from typing import Any
 
+from packaging.version import Version
+
 from convspec.harness.deviations import Deviation, shipped
 from convspec.harness.report import reproduce
 from convspec.harness.report.findings import of_deviation
@@ -48,12 +50,19 @@ def runs() -> list[dict[str, Any]]:
         for name, counts in results["summary"].items():
             said = results["backends"].get(name)
             backend = name.partition("@")[0].partition(":")[0]
-            release = said["versions"].get(backend, "") if said else ""
+            versions = said["versions"] if said else {}
             states = {key: one["state"] for key, one in results["deviations"].get(name, {}).items()}
-            run = {"file": file.name, "name": name, "backend": backend, "release": release.partition("+")[0]}
+            release = versions.get(backend, "").partition("+")[0]
+            python = versions.get("python", "").rpartition(".")[0]
+            run = {"file": file.name, "name": name, "backend": backend, "release": release, "python": python}
             more = {"level": results["level"], "date": results["date"][:10], "counts": counts, "states": states}
             found.append(run | more)
     return found
+
+
+def _releases(backend: str) -> list[str]:
+    """The releases of a framework that were run, oldest first."""
+    return sorted({run["release"] for run in runs() if run["backend"] == backend} - {""}, key=Version)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -66,10 +75,16 @@ def _index() -> str:
     for backend, title in TITLES.items():
         own = [entry for entry in shipped() if entry.backend == backend]
         kinds = [str(sum(entry.kind == kind for entry in own)) for kind in KINDS]
-        releases = ", ".join(sorted({run["release"] for run in runs() if run["backend"] == backend} - {""}))
-        counts.append((f"[{title}]({backend}.md)", releases or "none", str(len(own)), *kinds))
+        counts.append((f"[{title}]({backend}.md)", ", ".join(_releases(backend)) or "none", str(len(own)), *kinds))
     asked = [
-        (f"`{r['name']}`", r["release"] or "not here", r["level"], r["date"], *(str(r["counts"][s]) for s in STATES))
+        (
+            f"`{r['name']}`",
+            r["release"] or "not here",
+            r["python"],
+            r["level"],
+            r["date"],
+            *(str(r["counts"][s]) for s in STATES),
+        )
         for r in runs()
     ]
     kinds = "\n".join(f"- **{kind}**: {what}." for kind, what in KINDS.items())
@@ -87,7 +102,7 @@ def _index() -> str:
         "## The runs\n\n"
         "Cells (clause x dtype) of each backend by state, from the files in `results/`. On a GPU nothing was run: "
         "there was none.\n\n"
-        + _table(("backend", "release", "level", "date", *STATES), asked)
+        + _table(("backend", "release", "Python", "level", "date", *STATES), asked)
         + "\n\n[What the modes of one framework answer differently](../measured/results.md)"
         " is told beside the results.\n"
     )
@@ -156,9 +171,9 @@ def _thread(url: str) -> str:
 
 
 def _seen(entry: Deviation) -> str:
-    """What became of the witness in the runs of results/."""
+    """What became of the witness in the runs of results/, release by release."""
     found: dict[str, list[str]] = {}
-    for run in runs():
+    for run in sorted(runs(), key=lambda run: Version(run["release"] or "0")):
         if entry.id in run["states"]:
             found.setdefault(f"{run['states'][entry.id]} in {run['release']}", []).append(f"`{run['name']}`")
     return "; ".join(f"{what} by {', '.join(dict.fromkeys(names))}" for what, names in found.items()) or "no"
