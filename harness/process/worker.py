@@ -7,6 +7,7 @@ It runs in interpreters that have only NumPy and a framework. May import the sta
 import inspect
 import os
 import platform
+import re
 import signal
 import sys
 import threading
@@ -33,6 +34,8 @@ from .shared import LEAST, Mapping
 RESULTS: dict[str, int | None] = {"conv2d": 1, "conv2d_vjp": 2, "max_pool": 1, "max_pool_vjp": 1}
 RESULTS |= {"max_pool_with_argmax": 2, "block": 1, "block_vjp": 3, "loss_and_gradients": None, "train": None}
 LONGEST_TEXT = 2000
+# Where packages are installed says nothing of a backend and much of a machine, and results files are published.
+INSTALLED = re.compile(r"[^\s\"'=]*[/\\](?:site|dist)-packages[/\\]")
 HANDED_OUT = HandedOut()
 
 
@@ -98,8 +101,9 @@ def _mutated(laid: list[Laid]) -> tuple[int, ...]:
 def _raised(error: BaseException) -> tuple[str, str, str]:
     """Status, text and place of what a method raised."""
     if isinstance(error, Unsupported) or any(cls.__name__ == "Unsupported" for cls in type(error).__mro__):
-        return "unsupported", text_of(error), ""
-    return "error", f"{type(error).__name__}: {text_of(error)}", place(error.__traceback__)
+        return "unsupported", from_package(text_of(error)), ""
+    text = f"{type(error).__name__}: {text_of(error)}"
+    return "error", from_package(text), from_package(place(error.__traceback__))
 
 
 def results(op: str, result: object) -> tuple[tuple[Array, ...], str | None]:
@@ -149,6 +153,17 @@ def text_of(error: BaseException) -> str:
         text = f"(its message cannot be had: {type(second).__name__})"
     text = text.encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 4] + " ..."
+
+
+def from_package(text: str) -> str:
+    """Return a text that names the files of installed packages from the package on, as they are on any machine.
+
+    Examples
+    --------
+    >>> from_package("/opt/new/lib/python3.11/site-packages/torch/autograd/__init__.py:171 in _make_grads")
+    'torch/autograd/__init__.py:171 in _make_grads'
+    """
+    return INSTALLED.sub("", text)
 
 
 def place(trace: TracebackType | None) -> str:
