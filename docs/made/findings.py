@@ -1,6 +1,6 @@
 """What is wrong today in which release: the declared deviations, and what the runs in results/ said of each.
 
-May import the deviations, the reproducers and the specification.
+May import the adapters' names, the deviations, the reproducers and the specification.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from packaging.version import Version
 
+from convspec.adapters.registry import Label
 from convspec.harness.deviations import Deviation, shipped
 from convspec.harness.report import reproduce
 from convspec.harness.report.findings import of_deviation
@@ -49,7 +50,7 @@ def runs() -> list[dict[str, Any]]:
         results = json.loads(file.read_text(encoding="utf-8"))
         for name, counts in results["summary"].items():
             said = results["backends"].get(name)
-            backend = name.partition("@")[0].partition(":")[0]
+            backend = Label.of(name).backend
             versions = said["versions"] if said else {}
             states = {key: one["state"] for key, one in results["deviations"].get(name, {}).items()}
             release = versions.get(backend, "").partition("+")[0]
