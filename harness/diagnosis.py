@@ -2,8 +2,9 @@
 
 May import the judge, the catalogue and `process.local`. A reading explains an answer if it is wrong there too and gives
 the same, to the bit on exact data and within twice the bound elsewhere. To be named it has to explain every failing
-case at hand, to be right on those that pass, and to be borne out by its own recorded call, which the backend is asked
-as well. So a fault that nobody has described gets no name.
+case at hand, to be right on those that pass, and to be borne out by its own recorded calls, which the backend is asked
+as well: by all of them, or, where no reading is, by those of the operation that fails, for a fault may be in one half
+of what a reading says. So a fault that nobody has described gets no name.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Diagnosis:
 
         chosen = next((name for name in self._named if fits(name)), None)
         if chosen is None:
-            names = [n for n in _candidates(witness.op) if n not in self._named and fits(n) and self._borne_out(n)]
+            fitting = [n for n in _candidates(witness.op) if n not in self._named and fits(n)]
+            names = [n for n in fitting if self._borne_out(n)] or [n for n in fitting if self._borne_out(n, witness.op)]
             if not names:
                 return ""
             chosen = min(names, key=particular)
@@ -128,11 +130,14 @@ class Diagnosis:
             self._answered[case] = self.judge.backend.call(request)
         return self._answered[case]
 
-    def _borne_out(self, name: str) -> bool:
-        """Whether the backend answers the reading's own recorded calls as the reading does, and not as is right."""
+    def _borne_out(self, name: str, op: str = "") -> bool:
+        """Whether the backend answers the reading's own recorded calls as the reading does, and not as is right.
+
+        Those of the operation `op` alone, if one is given.
+        """
         telling = False
         for recorded in readings.known()[name].zoo.witness:
-            request = _request(recorded)
+            request = _request(recorded) if op in ("", recorded["op"]) else None
             if request is None:
                 continue
             said, right = self._reading(name).call(request), self._reading_of_right().call(request)

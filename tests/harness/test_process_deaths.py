@@ -235,17 +235,19 @@ def test_children_of_a_worker_end_with_it(place):
 
 def test_standby_is_ready_before_it_is_needed(place):
     text, env, mark = own(place)
+    started = time.monotonic()
     with RemoteBackend(text, env=env, standby=True) as backend:
         ask(backend, "good")
+        cold = time.monotonic() - started
         assert len(marked(mark)) == 1  # none before the first death
         ask(backend, "exits")
         ask(backend, "good")
-        time.sleep(0.8)
+        time.sleep(0.5 + 2 * cold)
         assert len(marked(mark)) == 2
         ask(backend, "aborts")
         started = time.monotonic()
         assert ask(backend, "good").status == "ok"
-        assert time.monotonic() - started < 0.15
+        assert time.monotonic() - started < cold / 2
         for _ in range(3):  # quicker than a spare can start
             assert ask(backend, "exits").status == "crash"
             assert ask(backend, "good").status == "ok"

@@ -357,4 +357,5 @@ def test_a_small_call_is_quick(odd):
         started = time.perf_counter()
         ask(odd, "good")
         seconds.append(time.perf_counter() - started)
-    assert np.median(seconds) < 5e-3  # far above what benchmarks say: a guard against waits that slipped in
+    # Far above what benchmarks say: a guard against waits that slipped in, by the least, which load does not lengthen.
+    assert min(seconds) < 5e-3

@@ -112,6 +112,22 @@ def test_a_fault_that_nobody_described_gets_no_name(cls, slug):
     assert {f.diagnosis for f in cell.findings} == {""}
 
 
+class FlippedForward(Correct):
+    """Half of a known reading, whose gradients are those of the filter as it is."""
+
+    def enter(self, op, *arrays):
+        return (arrays[0], arrays[1][::-1, ::-1]) if op == "conv2d" else arrays
+
+
+@pytest.mark.parametrize("slug", ["conv2d-sum", "groups"])
+def test_half_of_a_reading_is_named_too(slug):
+    judge = Judge(LocalBackend(FlippedForward(), "mine"))
+    cell = Cell(slug, "MUST", "float32", "mine")
+    for function in functions_of(slug, "float32"):
+        function(Check(judge, cell, level="quick", seed=20, diagnosis=Diagnosis(judge)))
+    assert {f.diagnosis for f in cell.findings} == {ZOO["TrueConvolution"].zoo.what}
+
+
 TAPS = Case("conv2d", (1, 4, 5, 1), (3, 2), filters=1, padding="SAME", recipe="integers")
 
 
