@@ -117,8 +117,6 @@ def results(op: str, result: object) -> tuple[tuple[Array, ...], str | None]:
     ((), 'tuple of (ndarray, float)')
     """
     wanted = RESULTS.get(op)
-    if type(result) is np.ndarray and wanted in (1, None) and _kind(result) is None:
-        return (result,), None
     if type(result) in (tuple, list) and wanted != 1:
         items: tuple[object, ...] = tuple(result)  # type: ignore[arg-type]
         described = ", ".join(_kind(item) or "ndarray" for item in items[:8])
