@@ -1,7 +1,7 @@
-"""Wrong backends that are right on ordinary numbers: what lies between taps or groups, and where an order is looked at.
+"""Wrong backends: what lies between taps or groups, paths that are taken by the look of the data, and usual pads.
 
 Filters filled up with zeros read what is not theirs, which only NaN and infinity show; narrow paths are taken where
-numbers look as if they fitted.
+numbers look as if they fitted; converters and frameworks have pads of their own for SAME.
 """
 
 import numpy as np
@@ -90,3 +90,38 @@ class PlusZeroBeatsMinusZero(Correct):
         if op != "max_pool_vjp" or value.dtype.kind in "iu":
             return later
         return later | ((value == 0) & (best == 0) & np.signbit(best) & ~np.signbit(value))
+
+
+@mutant("geometry", "padding mirrors the image", conv((1, 4, 4, 1), (3, 3, 1, 1), padding="SAME"))
+class ReflectedPadding(Correct):
+    def pad(self, op, x, win, value=0):
+        fresh = super().pad(op, x, win, value)
+        if op != "conv2d" or not x.size:
+            return fresh
+        sides = [(win.pads[a][0], fresh.shape[a + 1] - x.shape[a + 1] - win.pads[a][0]) for a in (0, 1)]
+        return np.pad(x, ((0, 0), *sides, (0, 0)), mode="reflect")
+
+
+@mutant(
+    "geometry",
+    "SAME pads k - s in all, whatever the size",
+    conv((1, 5, 7, 1), (3, 3, 1, 1), strides=(2, 2), padding="SAME"),
+    conv((1, 4, 5, 1), (4, 4, 1, 1), strides=(3, 3), padding="SAME"),
+)
+class TotalIsKernelMinusStride(Correct):
+    def same_total(self, op, n, k, s, d):
+        return max(self.effective_kernel(op, k, d) - s, 0) if op == "conv2d" else super().same_total(op, n, k, s, d)
+
+
+@mutant(
+    "geometry",
+    "SAME is padding=k // 2 (torch), sizes and all",
+    conv((1, 6, 7, 1), (4, 4, 1, 1), padding="SAME"),
+    conv((1, 6, 8, 1), (3, 3, 1, 1), strides=(2, 2), padding="SAME"),
+)
+class HalfTheKernel(Correct):
+    def same_axis(self, op, axis, n, k, s, d):
+        if op != "conv2d":
+            return super().same_axis(op, axis, n, k, s, d)
+        half = self.effective_kernel(op, k, d) // 2
+        return self.out_size(op, n, k, s, d, (half, half)), (half, half)
