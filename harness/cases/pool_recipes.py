@@ -97,6 +97,14 @@ def real_pool(case: Case, rng: np.random.Generator) -> Data:
     return {"x": signed(rng, case.x, 0.5, 1.0), "dy": signed(rng, case.y, 0.5, 1.0)}
 
 
+@recipe("whole-range")
+def whole_range(case: Case, rng: np.random.Generator) -> Data:
+    """Normal numbers of every exponent that the dtype has, and of both signs: no other type holds them all."""
+    form = FORMATS[case.dtype]
+    exponents = rng.uniform(np.log2(form.least_normal), np.log2(form.largest) - 1, case.x)
+    return _pool_data(case, rng, np.exp2(exponents) * either(rng, -1.0, 1.0, case.x))
+
+
 @recipe("subnormal-pool")
 def subnormal_pool(case: Case, rng: np.random.Generator) -> Data:
     """Subnormal values of both signs."""
