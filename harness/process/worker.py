@@ -118,17 +118,22 @@ def results(op: str, result: object) -> tuple[tuple[Array, ...], str | None]:
         described = ", ".join(_kind(item) or "ndarray" for item in items[:8])
         if wanted not in (None, len(items)) or not items or any(_kind(item) for item in items):
             return (), f"{type(result).__name__} of ({described}{', ...' if len(items) > 8 else ''})"
-        return tuple(item for item in items if isinstance(item, np.ndarray)), None
+        return tuple(np.asarray(item) for item in items if isinstance(item, np.ndarray)), None
     kind = _kind(result)
     if kind is None and isinstance(result, np.ndarray) and wanted in (None, 1):
-        return (result,), None
+        return (np.asarray(result),), None
     return (), kind or "ndarray"
 
 
 def _kind(value: object) -> str | None:
-    """What a value is that is no array of the protocol; None for one that is. Subclasses (masked arrays) are not."""
+    """What a value is that is no array of the protocol; None for one that is.
+
+    So is a subclass, as a plain view of its memory; but not a masked array, which says more than its memory does.
+    """
     if type(value) is not np.ndarray:
-        return type(value).__name__
+        if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+            return type(value).__name__
+        value = np.asarray(value)
     if dtype_name(value.dtype) is None:
         return f"ndarray of {value.dtype}"
     if value.nbytes > protocol.MAX_RESULT:
