@@ -68,7 +68,11 @@ class Diagnosis:
 
         chosen = next((name for name in self._named if fits(name)), None)
         if chosen is None:
-            names = [n for n in _candidates(witness.op) if n not in self._named and fits(n) and self._borne_out(n)]
+            names = [
+                n
+                for n in _candidates(witness.op)
+                if n not in self._named and fits(n) and self._borne_out(n, witness.op)
+            ]
             if not names:
                 return ""
             chosen = min(names, key=particular)
@@ -128,10 +132,13 @@ class Diagnosis:
             self._answered[case] = self.judge.backend.call(request)
         return self._answered[case]
 
-    def _borne_out(self, name: str) -> bool:
-        """Whether the backend answers the reading's own recorded calls as the reading does, and not as is right."""
+    def _borne_out(self, name: str, op: str) -> bool:
+        """Whether the backend answers the reading's own recorded calls as the reading does, and not as is right.
+
+        Those of this operation: a filter may be flipped in the forward call and not in the gradients.
+        """
         telling = False
-        for recorded in readings.known()[name].zoo.witness:
+        for recorded in (one for one in readings.known()[name].zoo.witness if one["op"] == op):
             request = _request(recorded)
             if request is None:
                 continue
