@@ -204,7 +204,7 @@ def merge(files: tuple[str, ...], json_file: str | None, html: str | None, only_
     from .report import merge as joining
     from .report import results, terminal
     from .report.ci import Files
-    from .run import make_console, save
+    from .run import make_console
 
     page = Files(html=html)
     if fault := (json_file and no_folder("--json", json_file)) or page.fault():
@@ -214,7 +214,7 @@ def merge(files: tuple[str, ...], json_file: str | None, html: str | None, only_
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     terminal.render(document, make_console(), only_differing=only_differing, file=json_file)
-    wrong = save(document, json_file)
+    wrong = results.save(document, json_file)
     if json_file and not wrong:
         click.echo(f"Results: {json_file}")
     if wrong := [*wrong, *page.write(document)]:

@@ -24,7 +24,7 @@ class Collector:
         self.backends: dict[str, dict[str, Any]] = {}
         self.deviations: dict[str, dict[str, dict[str, Any]]] = {}
         self.fatal: str | None = None
-        self.unwritten: str = ""
+        self.unsaved: list[str] = []  # what went wrong with the results file
         self.planned: list[str] = []
         self.done: set[str] = set()
 
@@ -93,18 +93,13 @@ class Collector:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Write the results file, also after Ctrl-C; a backend that could not be had ends with status 2."""
         if self.cells:
-            from .options import unwritten
-            from .report.results import stale, write
+            from .report.results import save, stale
 
-            found, path = self.results(), self.config.getoption("convspec_json")
-            if path:
-                try:
-                    write(found, path)
-                except OSError as error:  # what was judged is still told
-                    self.unwritten = unwritten("--json", path, error)
+            found = self.results()
+            self.unsaved = save(found, self.config.getoption("convspec_json"))
             if session.exitstatus == pytest.ExitCode.OK and stale(found):
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self.unwritten and session.exitstatus != pytest.ExitCode.INTERRUPTED:
+        if self.unsaved and session.exitstatus != pytest.ExitCode.INTERRUPTED:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         if self.fatal:
             session.exitstatus = 2
@@ -117,8 +112,8 @@ class Collector:
             terminalreporter.section("convspec")
             for line in summary_lines(self.results()):
                 terminalreporter.write_line(line)
-            if self.unwritten:
-                terminalreporter.write_line(f"convspec: {self.unwritten}", red=True)
+            for line in self.unsaved:
+                terminalreporter.write_line(f"convspec: {line}", red=True)
 
 
 def _not_run(slug: str, level: str, dtype: str, backend_name: str) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from .collector import Collector
 from .deviations import Deviation, DeviationError
 from .deviations import known as known_deviations
 from .interpreters import Interpreters
-from .options import unwritten
 from .report import ci, terminal
 from .report import results as results_file
 
@@ -74,17 +73,15 @@ def run(asked: Run, console: Console | None = None) -> int:
         return COULD_NOT_RUN
     if collector is None or not collector.cells:
         return _nothing(asked, live, status, errors)
-    found = collector.results()
+    found, unsaved = collector.results(), collector.unsaved
     if status != pytest.ExitCode.INTERRUPTED and not asked.expression:
         found["agreement"] = _agreement(asked, known, console)
-    saved = save(found, asked.json_file)
+        unsaved = results_file.save(found, asked.json_file)
     terminal.render(found, console, file=asked.json_file)
-    written = _written(asked, found, saved, console, errors)
+    written = _written(asked, found, unsaved, console, errors)
     if status == pytest.ExitCode.INTERRUPTED:
-        console.print(
-            "Interrupted: what was judged so far is above" + (" and saved." if asked.json_file and not saved else "."),
-            style="yellow",
-        )
+        saved = " and saved" if asked.json_file and not unsaved else ""
+        console.print(f"Interrupted: what was judged so far is above{saved}.", style="yellow")
         return INTERRUPTED
     if live.broken_checks:
         for text in live.broken_checks[:3]:
@@ -97,29 +94,19 @@ def run(asked: Run, console: Console | None = None) -> int:
     return (BROKEN if broken else PASSED) if written else COULD_NOT_RUN
 
 
-def save(found: dict[str, Any], file: str | None) -> list[str]:
-    """Write a results file, if one was asked for; return what went wrong, in a line: what was judged is still told."""
-    try:
-        if file:
-            results_file.write(found, file)
-    except OSError as error:
-        return [unwritten("--json", file or "", error)]
-    return []
-
-
-def _written(asked: Run, found: dict[str, Any], saved: list[str], console: Console, errors: Console) -> bool:
+def _written(asked: Run, found: dict[str, Any], unsaved: list[str], console: Console, errors: Console) -> bool:
     """Write what CI reads, also of an interrupted run, and annotate on GitHub; whether all could be written."""
-    if asked.json_file and not saved:
+    if asked.json_file and not unsaved:
         console.print(f"Results: {asked.json_file}", highlight=False)
     wrong = asked.files.write(found)
-    for line in (*saved, *wrong):
+    for line in (*unsaved, *wrong):
         errors.print(f"convspec: {line}", style="red", highlight=False, markup=False, soft_wrap=True)
     if asked.files.said() and not wrong:
         console.print(f"Written: {asked.files.said()}", highlight=False, markup=False, soft_wrap=True)
     if ci.on_github():
         for line in ci.workflow_commands(found):
             print(line, file=console.file)  # whole lines as they are: rich would wrap them
-    return not (saved or wrong)
+    return not (unsaved or wrong)
 
 
 def _agreement(asked: Run, known: list[Deviation], console: Console) -> list[dict[str, Any]]:

@@ -23,7 +23,6 @@ POOLING = ("strides", "padding", "dilations", "ksize")
 PADDINGS = ("SAME", "VALID", "SAME_LOWER")
 LAYOUTS = ("C", "F", "strided", "negative", "broadcast", "readonly", "offset")
 DTYPES = ("float64", "float32", "float16", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
-MOST_OPS = len(OPS)
 MOST = 3  # arrays
 RANK = 4  # of each
 BY_ADDRESS = 1
@@ -61,9 +60,8 @@ def call_frame(request: Request, serial: int, *, by_address: bool = False) -> li
     >>> call_frame(Request("max_pool", (x,), ("C",), {**pool, "strides": 2}), 7) is None
     True
     """
-    op, options, arrays = _OP.get(request.op, MOST_OPS), request.options, request.arrays
-    names = tuple(options)
-    if op == MOST_OPS or names != (CONVOLUTION if op < 2 else POOLING) or len(arrays) != len(request.layouts):
+    op, options, arrays = _OP.get(request.op), request.options, request.arrays
+    if op is None or tuple(options) != (CONVOLUTION if op < 2 else POOLING) or len(arrays) != len(request.layouts):
         return None
     strides, padding, dilations, last = options.values()
     if op < 2 and type(last) is int:

@@ -1,7 +1,7 @@
 """The results document: what a run found, as JSON.
 
-May import the verdicts, the schema and the specification. Its form is versioned, and whoever reads one reads it here:
-`format`, `version`, the schema and the clauses that it names are checked before anything is told of it.
+May import the options, the verdicts, the schema and the specification. Its form is versioned, and whoever reads one
+reads it here: `format`, `version`, the schema and the clauses that it names are checked before anything is told of it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from convspec.harness.options import unwritten
 from convspec.harness.verdict import WITNESS, Finding, State, decides
 from convspec.spec import clauses
 
@@ -177,6 +178,16 @@ def write(results: dict[str, Any], path: str | Path) -> None:
     draft = target.with_name(f".{target.name}.{os.getpid()}")
     draft.write_text(json.dumps(strict(results), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     draft.replace(target)
+
+
+def save(results: dict[str, Any], file: str | None) -> list[str]:
+    """Write the document, if a file was asked for; return what went wrong, in a line: what was judged is still told."""
+    try:
+        if file:
+            write(results, file)
+    except OSError as error:
+        return [unwritten("--json", file or "", error)]
+    return []
 
 
 def strict(value: Any) -> Any:

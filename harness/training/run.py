@@ -28,7 +28,7 @@ from convspec.harness.interpreters import Interpreters
 from convspec.harness.options import unwritten
 from convspec.harness.report import results as results_file
 from convspec.harness.report.rows import TRAINING
-from convspec.harness.run import BROKEN, COULD_NOT_RUN, INTERRUPTED, PASSED, bar, environment, make_console, save
+from convspec.harness.run import BROKEN, COULD_NOT_RUN, INTERRUPTED, PASSED, bar, environment, make_console
 from convspec.harness.verdict import State
 from convspec.reference.training import NETS
 
@@ -120,7 +120,7 @@ def run(asked: Asked, console: Console | None = None) -> int:
 
 def _write(asked: Asked, found: dict[str, Any], digits: data.Digits, console: Console) -> list[str]:
     """Write the results and the pictures that were asked for, and return what went wrong, a line each."""
-    wrong = save(found, asked.json_file)
+    wrong = results_file.save(found, asked.json_file)
     if asked.json_file and not wrong:
         console.print(f"Results: {asked.json_file}", highlight=False)
     if asked.plots:

@@ -48,11 +48,16 @@ def findings(backend, name):
         if clause(said).level == "MUST":
             broken.setdefault(slug, dtype)
     for slug, dtype in list(broken.items())[:3]:
-        judge = Judge(LocalBackend(backend, name))
-        cell = Cell(slug, clause(slug).level, dtype, name)
-        for function in functions_of(slug, dtype):
-            function(Check(judge, cell, level="quick", seed=20, diagnosis=Diagnosis(judge)))
-        yield from cell.findings
+        yield from explained(backend, name, slug, dtype)
+
+
+def explained(backend, name, slug, dtype="float32"):
+    """What the check of one cell says of this backend, with the diagnosis."""
+    judge = Judge(LocalBackend(backend, name))
+    cell = Cell(slug, clause(slug).level, dtype, name)
+    for function in functions_of(slug, dtype):
+        function(Check(judge, cell, level="quick", seed=20, diagnosis=Diagnosis(judge)))
+    return cell.findings
 
 
 NAMED = [n for n in known() if n in MATRIX and ZOO[n].zoo.kind in FORWARD]
@@ -104,12 +109,9 @@ class Tilted(Correct):
 @pytest.mark.parametrize("cls", [Noise, Tilted])
 @pytest.mark.parametrize("slug", ["conv2d-sum", "same-odd-pixel-last", "error-bound"])
 def test_a_fault_that_nobody_described_gets_no_name(cls, slug):
-    judge = Judge(LocalBackend(cls(), cls.__name__))
-    cell = Cell(slug, "MUST", "float32", cls.__name__)
-    for function in functions_of(slug, "float32"):
-        function(Check(judge, cell, level="quick", seed=20, diagnosis=Diagnosis(judge)))
-    assert cell.findings
-    assert {f.diagnosis for f in cell.findings} == {""}
+    found = explained(cls(), cls.__name__, slug)
+    assert found
+    assert {f.diagnosis for f in found} == {""}
 
 
 class FlippedForward(Correct):
@@ -121,11 +123,7 @@ class FlippedForward(Correct):
 
 @pytest.mark.parametrize("slug", ["conv2d-sum", "groups"])
 def test_half_of_a_reading_is_named_too(slug):
-    judge = Judge(LocalBackend(FlippedForward(), "mine"))
-    cell = Cell(slug, "MUST", "float32", "mine")
-    for function in functions_of(slug, "float32"):
-        function(Check(judge, cell, level="quick", seed=20, diagnosis=Diagnosis(judge)))
-    assert {f.diagnosis for f in cell.findings} == {ZOO["TrueConvolution"].zoo.what}
+    assert {f.diagnosis for f in explained(FlippedForward(), "mine", slug)} == {ZOO["TrueConvolution"].zoo.what}
 
 
 TAPS = Case("conv2d", (1, 4, 5, 1), (3, 2), filters=1, padding="SAME", recipe="integers")
