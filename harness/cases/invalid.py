@@ -71,6 +71,7 @@ _add(
     stride_zero_w=_option("strides", (2, 0)),
     stride_negative=_option("strides", (-1, -1)),
     stride_negative_w=_option("strides", (1, -2)),
+    stride_minus_one_w=_option("strides", (1, -1)),
 )
 _add(
     "error-dilations-positive",
@@ -161,6 +162,7 @@ _add(
     dy_one_channel_more=_array("dy", lambda d: np.concatenate([d, d[..., :1]], axis=3)),
     dy_of_one_pixel=_array("dy", lambda d: d[:, :1, :1]),
     dy_of_one_channel=_array("dy", lambda d: d[..., :1]),
+    dy_of_one_row=_array("dy", lambda d: d.reshape(d.shape[0], 1, -1, d.shape[3])),
     dy_one_image_more=_array("dy", lambda d: np.concatenate([d, d[:1]], axis=0)),
 )
 

@@ -15,7 +15,26 @@ from .recipes import Array, Data, either, fan_in, nonzero, recipe, signed
 def _pool_data(case: Case, rng: np.random.Generator, x: Array) -> Data:
     """Pooling data: `x`, and gradients that are distinct small integers where the dtype has room for them."""
     most = 2 ** (FORMATS[case.dtype].precision if case.dtype in FORMATS else 7) // max(fan_in(case), 1)
-    return {"x": x, "dy": nonzero(rng, int(np.clip(most, 1, 1000)), case.y)}
+    dy = nonzero(rng, int(np.clip(most, 1, 1000)), case.y)
+    if case.op == "max_pool_vjp" and dy.size and np.isneginf(x).any():
+        dy[_left_open(case, x)] = 0  # whoever takes it: the specification does not say
+    return {"x": x, "dy": dy}
+
+
+def _left_open(case: Case, x: Array) -> Array:
+    """The windows that reach padding and hold nothing above minus infinity: padding is as large as their elements."""
+    window = case.window
+    spans = tuple((k - 1) * d + 1 for k, d in zip(window.kernel, window.dilations, strict=True))
+
+    def taps(image: Array, outside: float) -> Array:
+        padded = np.pad(image, ((0, 0), *window.pads, (0, 0)), constant_values=outside)
+        every = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(1, 2))
+        (sh, sw), (dh, dw) = window.strides, window.dilations
+        return every[:, ::sh, ::sw, :, ::dh, ::dw][:, : case.y[1], : case.y[2]]
+
+    reaches = taps(np.zeros(case.x), 1).any(axis=(-2, -1))
+    open_: Array = reaches & np.isneginf(taps(x, -np.inf)).all(axis=(-2, -1))
+    return open_
 
 
 @recipe("distinct")
@@ -95,6 +114,14 @@ def signed_zeros(case: Case, rng: np.random.Generator) -> Data:
 def real_pool(case: Case, rng: np.random.Generator) -> Data:
     """Real values and real gradients."""
     return {"x": signed(rng, case.x, 0.5, 1.0), "dy": signed(rng, case.y, 0.5, 1.0)}
+
+
+@recipe("whole-range")
+def whole_range(case: Case, rng: np.random.Generator) -> Data:
+    """Normal numbers of every exponent that the dtype has, and of both signs: no other type holds them all."""
+    form = FORMATS[case.dtype]
+    exponents = rng.uniform(np.log2(form.least_normal), np.log2(form.largest) - 1, case.x)
+    return _pool_data(case, rng, np.exp2(exponents) * either(rng, -1.0, 1.0, case.x))
 
 
 @recipe("subnormal-pool")

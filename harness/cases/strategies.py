@@ -30,6 +30,8 @@ KERNELS: tuple[Pair, ...] = (
 )  # fmt: skip
 DILATIONS: tuple[Pair, ...] = ((2, 1), (1, 2), (2, 2), (3, 1), (2, 3), (1, 4))
 LAYOUTS = ("F", "strided", "negative", "offset", "readonly", "broadcast")
+#: Those that no covering array holds beside them: dense in part, which kernels that look at one stride take for dense.
+VIEWS = (*LAYOUTS, "crop", "channels", "nchw", "unaligned")
 NAMED = ("SAME", "VALID")
 WIDE_KERNELS: tuple[Pair, ...] = ((7, 3), (9, 2), (2, 11), (11, 11))
 WIDE = (None, None, None, "cube", "h", "w", "cin", "cout", "batch", "kernel")

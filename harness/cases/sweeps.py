@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .case import CONVOLUTIONS, Case, Pair
-from .strategies import TAILS
+from .strategies import TAILS, VIEWS
 
 SIZES = tuple(sorted({*range(1, 10), *TAILS, 127, 128, 129}))
 #: What level quick asks: sizes, and batches and kernels; first of every other dtype, then of float32.
@@ -110,6 +110,13 @@ def corners(dtype: str) -> Iterator[Case]:
     yield base.but(x=(1, 2, 3, 2), kernel=(1, 1), filters=8)
     yield base.but(x=(1, 6, 7, 1), kernel=(4, 4), recipe="impulse-x")
     yield base.but(op="conv2d_vjp", x=(1, 4, 5, 1), recipe="impulse-w")
+
+
+def views(dtype: str) -> Iterator[Case]:
+    """Each memory layout once for each operation, `broadcast` along each of its axes."""
+    for number, layout in enumerate((*VIEWS, *["broadcast"] * 3)):
+        for case in _four((2, 4, 5, 3), (3, 2), (1, 2), dtype):
+            yield case.but(layout=layout, seed=number + VIEWS.index("broadcast") if layout == "broadcast" else number)
 
 
 def beyond_tails(dtype: str, level: str) -> Iterator[Case]:

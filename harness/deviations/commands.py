@@ -32,11 +32,19 @@ def listed(files: tuple[str, ...], backend: str | None) -> None:
 
     \b
     Example:  convspec deviations list --backend torch
+
+    \b
+    Exit status:  0  they are listed
+                  2  none is known of that backend, or a FILE is malformed
     """  # noqa: D301 -- click's mark for lines to be left as they are
     from rich.console import Console  # noqa: PLC0415 - --help is quick
     from rich.text import Text  # noqa: PLC0415
 
-    entries = [e for e in _known(files) if backend in (None, e.backend)]
+    every = _known(files)
+    entries = [e for e in every if backend in (None, e.backend)]
+    if not entries and backend is not None:
+        names = ", ".join(sorted({e.backend for e in every}))
+        raise click.UsageError(f"no deviation of {backend!r} is known; there are some of {names}")
     console = Console(emoji=False, soft_wrap=True)
     for entry in entries:
         modes = "" if entry.modes == ("*",) else f"  modes {', '.join(entry.modes)}"

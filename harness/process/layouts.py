@@ -12,7 +12,9 @@ import numpy as np
 
 from .frames import Array, Bytes
 
-LAYOUTS = ("C", "F", "strided", "negative", "broadcast", "readonly", "offset")
+LAYOUTS = (
+    "C", "F", "strided", "negative", "broadcast", "readonly", "offset", "nchw", "crop", "channels", "unaligned",
+)  # fmt: skip
 GUARD = 64  # bytes of poison on either side of an "offset" array: a cache line, the widest vector register
 LARGEST_STRIDED = (
     1 << 26
@@ -51,8 +53,10 @@ def lay(array: Array, layout: str) -> Laid:
         One of `LAYOUTS`: ``C`` and ``F`` order; ``strided``, every second element of a larger buffer, on every axis;
         ``negative``, negative strides on every axis; ``broadcast``, a stride of 0 on every axis along which the values
         are the same, and where there is none, ``strided``; ``readonly``, C order and not writable; ``offset``, C order,
-        one element after a 64-byte boundary, between guards. Gaps and guards hold poison: NaN and infinity, or the
-        largest integer.
+        one element after a 64-byte boundary, between guards; ``nchw``, the last axis before all but the first;
+        ``crop``, the inside of an array that is larger on every axis but the last; ``channels``, a part of the last
+        axis of a longer one; ``unaligned``, C order, one byte after a 64-byte boundary, between guards. Gaps and guards
+        hold poison: NaN and infinity, or the largest integer.
 
     Raises
     ------
@@ -73,10 +77,9 @@ def lay(array: Array, layout: str) -> Laid:
             view.flags.writeable = False
         before = array.tobytes() if size < SMALL else array.reshape(-1).view(np.uint8)
         return Laid(view, buffer, before, view.shape, view.strides)
-    build = {"F": _fortran, "strided": _strided, "negative": _negative, "broadcast": _broadcast, "offset": _offset}
-    if layout not in build:
+    if layout not in _BUILD:
         raise ValueError(f"unknown layout {layout!r}; known are {', '.join(LAYOUTS)}")
-    view, buffer = build[layout](array)
+    view, buffer = _BUILD[layout](array)
     before = buffer.tobytes() if buffer.size < SMALL else buffer.copy()
     return Laid(view, buffer, before, view.shape, view.strides)
 
@@ -195,6 +198,47 @@ def _offset(array: Array) -> tuple[Array, Bytes]:
     view = whole[start : start + array.size].reshape(array.shape)
     view[...] = array
     return view, buffer
+
+
+def _unaligned(array: Array) -> tuple[Array, Bytes]:
+    item = array.dtype.itemsize
+    whole, buffer = _allocate((4 * GUARD // item + array.size + 1,), array.dtype)
+    whole[...] = poison(array.dtype, whole.size)
+    start = -buffer.ctypes.data % GUARD + GUARD + 1
+    view: Array = np.ndarray(array.shape, array.dtype, buffer, start)
+    view[...] = array
+    return view, buffer
+
+
+def _nchw(array: Array) -> tuple[Array, Bytes]:
+    order = (0, array.ndim - 1, *range(1, array.ndim - 1)) if array.ndim > 1 else tuple(range(array.ndim))
+    dense, buffer = _allocate(tuple(array.shape[axis] for axis in order), array.dtype)
+    view = dense.transpose(sorted(range(array.ndim), key=order.__getitem__))
+    view[...] = array
+    return view, buffer
+
+
+def _cut(array: Array, axes: tuple[int, ...]) -> tuple[Array, Bytes]:
+    """The inside of an array that is two longer on these axes, poison all round."""
+    dense, buffer = _allocate(tuple(n + 2 * (a in axes) for a, n in enumerate(array.shape)), array.dtype)
+    dense.reshape(-1)[...] = poison(array.dtype, dense.size)
+    view = dense[(..., *(slice(1, -1) if a in axes else slice(None) for a in range(array.ndim)))]
+    view[...] = array
+    return view, buffer
+
+
+def _crop(array: Array) -> tuple[Array, Bytes]:
+    return _cut(array, tuple(range(array.ndim - 1)))
+
+
+def _channels(array: Array) -> tuple[Array, Bytes]:
+    return _cut(array, (array.ndim - 1,))
+
+
+_BUILD: dict[str, Callable[[Array], tuple[Array, Bytes]]] = {
+    "F": _fortran, "strided": _strided, "negative": _negative, "broadcast": _broadcast, "offset": _offset,
+    "nchw": _nchw, "crop": _crop, "channels": _channels, "unaligned": _unaligned,
+}  # fmt: skip
 
 
 def same_bytes(one: Bytes, two: Bytes | bytes) -> bool:

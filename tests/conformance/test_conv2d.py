@@ -183,11 +183,21 @@ def test_conv2d_dtype_preserved(check: Check) -> None:
     check(convolutions(check.dtype, recipes=("integers", "real")), share=0.5)
 
 
+#: Channels of other groups and pixels between the taps, which a filter filled up with zeros would read: 0 * NaN is NaN.
+_APART: dict[str, Any] = {
+    "groups": (1, 2, 3),
+    "dilations": ((1, 1), (2, 2), (2, 1), (1, 3)),
+    "where": lambda c: c.groups > 1 or max(c.dilations) > 1,
+    "wide": (None,),
+}
+
+
 @clause("conv2d-nan", dtypes=FLOATS)
 def test_conv2d_nan(check: Check) -> None:
     """A NaN reaches exactly the outputs that read it."""
     check(convolutions(check.dtype, recipes=("nan-in-x",), wide=(None, "h", "w", "cin")))
     check(convolutions(check.dtype, recipes=("nan-in-w",), paddings=("VALID",), wide=(None, "cout")), share=0.4)
+    check(convolutions(check.dtype, recipes=("nan-in-x", "inf-in-x"), **_APART), share=0.4)
 
 
 @clause("conv2d-infinity", dtypes=FLOATS)
@@ -206,7 +216,10 @@ def test_conv2d_infinity(check: Check) -> None:
 @clause("conv2d-overflow", dtypes=FLOATS)
 def test_conv2d_overflow(check: Check) -> None:
     """Sums below the largest finite number stay finite; what rounds beyond it is infinity, not the largest number."""
-    check(convolutions(check.dtype, recipes=("large", "overflow"), wide=(None, "cin")), share=0.7)
+    small = Case("conv2d", (1, 3, 4, 2), (2, 2), filters=2, dtype=check.dtype, recipe="far-apart")
+    apart = [small.but(seed=seed) for seed in range(4)]
+    recipes = ("large", "overflow", "far-apart")
+    check(convolutions(check.dtype, recipes=recipes, wide=(None, "cin")), also=apart, share=0.7)
     check(convolutions(check.dtype, recipes=("overshoot",), paddings=("VALID",), wide=(None,)), share=0.5)
 
 

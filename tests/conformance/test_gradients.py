@@ -107,6 +107,8 @@ def test_conv2d_gradient_nan(check: Check) -> None:
     """A NaN in dy reaches exactly the pixels and weights of its taps."""
     valid = {"paddings": ("VALID",), "wide": (None, "cin")}
     check(gradients(check, recipes=("nan-in-dy",), **valid))
+    apart = {"groups": (2, 3), "dilations": (*UNIT, (2, 1), (1, 2)), "paddings": ("VALID",), "wide": (None,)}
+    check(gradients(check, recipes=("nan-in-dy",), **apart), share=0.3)
     # A gradient may be computed as a convolution of dy with zeros around and between: there the NaN may spread.
     thin = gradients(check, recipes=("nan-in-w-thin-dy", "nan-in-x-thin-dy"), **valid)
     check(thin, nan_may_spread=True, share=0.5)
@@ -125,7 +127,16 @@ def test_max_pool_gradient_first_maximum(check: Check) -> None:
     """Among equal maxima the first in row-major order takes it all."""
     smallest = [Case("max_pool_vjp", (1, 1, 2, 1), (1, 2), dtype=check.dtype, recipe="constant"),
                 Case("max_pool_vjp", (1, 2, 1, 1), (2, 1), dtype=check.dtype, recipe="constant")]  # fmt: skip
-    check(pool_gradients(check, recipes=("ties", "constant", "near-ties")), also=smallest)
+    base = Case("max_pool_vjp", (2, 9, 12, 3), (3, 3), strides=(3, 3), dtype=check.dtype, recipe="ties")
+    apart = [
+        base.but(kernel=window, strides=window, padding=padding)
+        for window in ((2, 2), (3, 3), (4, 4), (2, 3))
+        for padding in ("VALID", "SAME")
+    ]
+    recipes = ("ties", "constant", "near-ties", "signed-zeros", "whole-range")
+    check(pool_gradients(check, recipes=recipes), also=[*smallest, *apart])
+    zeros = Case("max_pool_vjp", (1, 3, 4, 2), (2, 2), dtype=check.dtype, recipe="signed-zeros")
+    check.each([*(zeros.but(seed=seed) for seed in range(3)), zeros.but(recipe="all-minus-inf")])
 
 
 @clause("max-pool-gradient-overlaps-add", dtypes=FLOATS)
@@ -145,6 +156,9 @@ def test_max_pool_gradient_padding(check: Check) -> None:
     """SAME and explicit pads: nothing goes to padding, nothing is moved."""
     check(pool_gradients(check, paddings=("SAME",), where=pads_something))
     check(pool_gradients(check, paddings=(None,)), share=0.5)
+    lowest = Case("max_pool_vjp", (1, 3, 4, 2), (3, 3), padding="SAME", dtype=check.dtype, recipe="all-minus-inf")
+    check.each([lowest, lowest.but(kernel=(2, 2), padding=((1, 0), (1, 1))), lowest.but(recipe="some-inf")])
+    check(pool_gradients(check, paddings=("SAME", None), recipes=("all-minus-inf", "some-inf")), share=0.3)
 
 
 @clause("max-pool-gradient-dilation", dtypes=FLOATS)

@@ -16,7 +16,10 @@ clause = pytest.mark.clause
 @clause("max-pool-maximum", dtypes=FLOATS)
 def test_max_pool_maximum(check: Check) -> None:
     """The largest value of each window, over all sizes that kernels like to treat apart."""
-    check(pools(check.dtype, recipes=("distinct", "negative", "ties", "near-ties", "real-pool")), share=1.5)
+    recipes = ("distinct", "negative", "ties", "near-ties", "real-pool", "whole-range")
+    small = Case("max_pool", (1, 4, 5, 2), (2, 2), dtype=check.dtype)
+    fixed = [small.but(recipe=recipe, seed=seed) for recipe in ("whole-range", "near-ties") for seed in (0, 1)]
+    check(pools(check.dtype, recipes=recipes), also=fixed, share=1.5)
 
 
 @clause("max-pool-padding-never-wins", dtypes=FLOATS)
@@ -103,6 +106,8 @@ def test_max_pool_window_larger_than_input(check: Check) -> None:
 def test_max_pool_integers(check: Check) -> None:
     """Integers of the whole range, neighbours included that a float could not tell apart."""
     check(pools(check.dtype, recipes=("distinct", "negative", "ties")))
+    apart = Case("max_pool", (1, 3, 4, 2), (2, 2), padding=((2, 2), (0, 3)), dtype=check.dtype, recipe="negative")
+    check.each([apart, apart.but(recipe="distinct")])  # windows without an element: the lowest number of the type
 
 
 @clause("max-pool-dilation", dtypes=FLOATS)
@@ -143,12 +148,18 @@ def test_max_pool_empty_batch(check: Check) -> None:
     """No image in, none out."""
     base = Case("max_pool", (0, 5, 6, 2), (2, 2), strides=(2, 2), dtype=check.dtype, recipe="distinct")
     check.each([base, base.but(padding="SAME"), base.but(kernel=(3, 3), strides=(1, 2))])
+    check.each([base.but(x=(1, 5, 6, 0)), base.but(x=(2, 5, 6, 0), padding="SAME")], may_refuse=True)
 
 
 @clause("max-pool-argmax-first", dtypes=FLOATS)
 def test_max_pool_argmax_first(check: Check) -> None:
     """The argmax is the first maximum in row-major order."""
     check(pools(check.dtype, op="max_pool_with_argmax", recipes=("ties", "constant", "distinct")))
+    base = Case("max_pool_with_argmax", (2, 3, 4, 2), (2, 2), padding="SAME", dtype=check.dtype)
+    special = ("signed-zeros", "some-nan", "nan-in-x")
+    check.each(base.but(recipe=r, padding=p) for r in special for p in ("SAME", ((1, 0), (1, 1))))
+    check.each(base.but(recipe=r, padding="VALID") for r in ("all-minus-inf", "some-inf"))  # beside padding: left open
+    check.each([base.but(recipe="distinct", padding=((2, 2), (0, 0))), base.but(recipe="ties", dilations=(2, 2))])
 
 
 @clause("convolution-activation-pooling", dtypes=("float32",))

@@ -24,7 +24,9 @@ NARROW = ("float16", "bfloat16")
 @clause("exact-on-lattice", dtypes=FLOATS)
 def test_exact_on_lattice(check: Check) -> None:
     """Integers whose sums the accumulator holds: every order of summation gives the same bits."""
-    check(convolutions(check.dtype, recipes=("integers", "powers", "odd", "odd-w", "cancel")))
+    quantised = [Case("conv2d", (1, 4, 5, 8), (3, 2), filters=2, dtype=check.dtype, recipe="bytes")]
+    recipes = ("integers", "powers", "odd", "odd-w", "cancel", "bytes")
+    check(convolutions(check.dtype, recipes=recipes), also=quantised)
     check(convolutions(check.dtype, dilations=DILATIONS, groups=(1, 2), recipes=("integers", "odd")), share=0.4)
 
 
@@ -43,6 +45,13 @@ def test_error_bound_gradients(check: Check) -> None:
     """The same for both gradients."""
     recipes = ("real", "positive", "wide", "tiny", "spikes")
     check(convolutions(check.dtype, op="conv2d_vjp", recipes=recipes), share=2)
+    small = Case("conv2d_vjp", (1, 3, 4, 2), (2, 2), filters=2, dtype=check.dtype)
+    extremes = [small.but(recipe=recipe, seed=seed) for recipe in ("overflow", "far-apart") for seed in range(4)]
+    check(
+        convolutions(check.dtype, op="conv2d_vjp", recipes=("overflow", "far-apart"), wide=(None,)),
+        also=extremes,
+        share=0.3,
+    )
 
 
 @clause("full-precision-inputs", dtypes=FLOATS)

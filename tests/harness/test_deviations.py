@@ -169,6 +169,16 @@ def test_a_draft_declares_what_it_was_drafted_from(tmp_path):
     assert status == 0, said
 
 
+def test_the_list_is_of_one_backend_where_asked_and_says_when_there_is_none():
+    command = [sys.executable, "-m", "convspec.harness.cli", "deviations", "list", "--backend"]
+    some = subprocess.run([*command, "jax"], capture_output=True, text=True, check=True).stdout
+    assert "jax-" in some
+    assert "torch-" not in some
+    none = subprocess.run([*command, "nope"], capture_output=True, text=True, check=False)
+    assert (none.returncode, none.stdout) == (2, "")
+    assert "no deviation of 'nope' is known; there are some of jax, onnxruntime" in none.stderr
+
+
 # ---- wrong entries -----------------------------------------------------------------------------------------------
 
 

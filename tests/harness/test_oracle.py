@@ -212,17 +212,29 @@ def test_a_declared_accumulator_counts_where_it_is_allowed_to():
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_recipes_give_the_same_data_again_and_other_data_for_another_seed(name):
-    pool = (
-        name in ("distinct", "negative", "ties", "near-ties", "constant", "all-minus-inf", "signed-zeros")
-        or "pool" in name
-    )
-    pool = pool or name.startswith("some-")
+    pools = ("distinct", "negative", "ties", "near-ties", "constant", "all-minus-inf", "signed-zeros", "whole-range")
+    pool = name in pools or "pool" in name or name.startswith("some-")
     op, kernel, filters = ("max_pool_vjp", (2, 2), 0) if pool else ("conv2d_vjp", (2, 2), 2)
     case = Case(op, (2, 4, 5, 2), kernel, filters, recipe=name, seed=1)
     one, again, other = arrays(case), arrays(case), arrays(case.but(seed=2))
     assert all(np.array_equal(one[k], again[k], equal_nan=True) for k in one)
     assert any(not np.array_equal(one[k], other[k], equal_nan=True) for k in one)
     assert all(a.dtype == np.float32 and a.flags.c_contiguous for a in one.values())
+
+
+@pytest.mark.parametrize("recipe", ["all-minus-inf", "some-inf", "some-nan"])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((3, 0), (1, 2))])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 3)])
+def test_windows_left_open_send_no_gradient_and_only_they(recipe, padding, strides):
+    """What reaches padding and holds nothing above minus infinity, by a loop over its elements."""
+    case = Case("max_pool_vjp", (2, 5, 6, 3), (3, 2), strides=strides, padding=padding, dilations=(1, 2), recipe=recipe)
+    for seed in range(4):
+        data = arrays(case.but(seed=seed))
+        (top, _), (left, _) = case.window.pads
+        for (n, i, j, c), sent in np.ndenumerate(data["dy"]):
+            taps = [(i * strides[0] - top + a, j * strides[1] - left + 2 * b) for a in range(3) for b in range(2)]
+            inside = [data["x"][n, h, w, c] for h, w in taps if 0 <= h < 5 and 0 <= w < 6]
+            assert (sent == 0) == (len(inside) < 6 and all(value == -np.inf for value in inside))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -25,7 +25,7 @@ def test_values_are_equal_to_the_bit_and_nothing_changed(array, layout):
     assert laid.view.tobytes() == array.tobytes()
     assert not changed(laid)
     assert not shares(array, laid)
-    assert laid.view.flags.aligned
+    assert laid.view.flags.aligned or layout == "unaligned"
 
 
 def test_each_layout_is_what_its_name_says():
@@ -40,6 +40,11 @@ def test_each_layout_is_what_its_name_says():
     assert not views["readonly"].flags.writeable
     assert views["offset"].ctypes.data % 64 == 4
     assert views["broadcast"].strides == views["strided"].strides  # nothing to broadcast here
+    assert views["nchw"].transpose(0, 3, 1, 2).flags.c_contiguous
+    assert views["crop"].strides == tuple(4 * n for n in (5 * 6 * 5, 6 * 5, 5, 1))
+    assert views["channels"].strides == tuple(4 * n for n in (3 * 4 * 7, 4 * 7, 7, 1))
+    assert views["unaligned"].ctypes.data % 64 == 1
+    assert not views["unaligned"].flags.aligned
 
 
 def test_broadcast_where_values_are_equal_to_the_bit():
@@ -90,7 +95,7 @@ def test_poison_shows(name):
         assert (values >= (1 if dtype.kind == "b" else float(np.iinfo(dtype).max))).all()
 
 
-@pytest.mark.parametrize("layout", ["strided", "offset"])
+@pytest.mark.parametrize("layout", ["strided", "offset", "crop", "channels"])
 def test_poison_lies_on_every_side(layout):
     laid = lay(np.ones((2, 2), np.float32), layout)
     whole = laid.buffer.view(np.float32)

@@ -62,6 +62,29 @@ class SubclassResults(Handed):
         return array.view(OwnArray)
 
 
+class GradientsInOneBuffer(Correct):
+    spared = "dx and dw are parts of one buffer"
+
+    def leave(self, op, result, *arrays):
+        if op != "conv2d_vjp":
+            return result
+        both = np.concatenate([gradient.ravel() for gradient in result])
+        parts = np.split(both, [result[0].size])
+        return tuple(part.reshape(gradient.shape) for part, gradient in zip(parts, result, strict=True))
+
+
+class NanPayloads(Handed):
+    spared = "NaN come back with another sign and payload each time"
+    calls = 0
+
+    def hand(self, array):
+        if array.dtype != np.float32:
+            return array
+        self.calls += 1
+        array.view(np.uint32)[np.isnan(array)] = 0xFFC00000 + self.calls % 1000
+        return array
+
+
 class FortranResults(Handed):
     spared = "results are in Fortran order"
 
@@ -286,6 +309,14 @@ class PoolByWindows(Correct):
         windows = sliding_window_view(x, reach, axis=(1, 2))[:, ::sh, ::sw, :, ::dh, ::dw]
         flat = windows.reshape(*windows.shape[:4], -1)[:, : win.output[0], : win.output[1]]
         return flat.max(axis=-1), flat.argmax(axis=-1)
+
+
+class PoolsPaddedImage(Correct):
+    spared = "max_pool pads with minus infinity, to which the gradient of nothing but minus infinity goes"
+
+    def valid(self, op, shape, win):
+        real = super().valid(op, shape, win)
+        return np.ones_like(real) if op == "max_pool_vjp" else real
 
 
 class PoolKeepsPositiveZero(Correct):

@@ -28,19 +28,19 @@ ALONE = {
     "attributes-combine": "OnePixel",
     "batch-items-independent": "BatchSharesChannel",
     "bias-added": "BiasInBfloat16",
-    "calls-are-independent": "GradientOfLastForward",
+    "calls-are-independent": "KeptByHead",
     "consistency-of-padding-taps": "PaddingInconsistent",
     "conv2d-cross-correlation": "SparseImageFlips",
     "conv2d-empty-output": "NegativeSizeKept",
     "conv2d-filter-gradient": "SparseFilterGradientFlipped",
     "conv2d-gradient-adjoint": "SevenLosesLastColumn",
-    "conv2d-gradient-dilations": "InputGradientUndilated",
+    "conv2d-gradient-dilations": "UndilatedOnly",
     "conv2d-gradient-empty": "EmptyBatchGradient",
     "conv2d-gradient-explicit-padding": "PadsSwappedOnly",
-    "conv2d-gradient-groups": "InputGradientGroupsReversed",
+    "conv2d-gradient-groups": "GroupsReversedOnly",
     "conv2d-gradient-nan": "NanGradientDropped",
     "conv2d-gradient-padding": "GradientThreeRowsPadded",
-    "conv2d-gradient-strides": "PointGradientStridesExchanged",
+    "conv2d-gradient-strides": "PointStridesOnly",
     "conv2d-gradient-unread-pixels": "UnreadGetsNeighbours",
     "conv2d-infinity": "InfMinusInfIsZero",
     "conv2d-input-gradient": "SparseInputGradientTwice",
@@ -79,7 +79,7 @@ ALONE = {
     "large-sums": "LongPositiveSums",
     "layout-nhwc-hwio": "FortranIsNchwOnly",
     "locality": "OrderByLargest",
-    "max-pool-all-minus-infinity": "AllMinusInfinityIsLowest",
+    "max-pool-all-minus-infinity": "LowestOnly",
     "max-pool-argmax-first": "ArgmaxLast",
     "max-pool-channels-independent": "TallChannelAlone",
     "max-pool-dilation": "PoolDilationAtMostTwo",
@@ -93,11 +93,11 @@ ALONE = {
     "max-pool-gradient-no-valid-tap": "NoElementToFirst",
     "max-pool-gradient-overlaps-add": "OverlapsInBfloat16",
     "max-pool-gradient-padding": "PoolGradientMoved",
-    "max-pool-infinity": "InfinityIsLargest",
+    "max-pool-infinity": "LargestOnly",
     "max-pool-integers": "NegativeTwiceIsNothing",
     "max-pool-maximum": "NearTiesOnly",
     "max-pool-nan": "NanDroppedOnly",
-    "max-pool-no-valid-tap": "NoElementIsZero",
+    "max-pool-no-valid-tap": "NoElementIsNearest",
     "max-pool-overlapping-windows": "OverlapLastRow",
     "max-pool-padding-never-wins": "PoolWidthTailOnly",
     "max-pool-window-larger-than-input": "LargeWindowFirstRowOnly",
@@ -169,5 +169,6 @@ def test_clause_catches_its_mutant(slug):
 @pytest.mark.zoo
 @pytest.mark.parametrize("slug", sorted(s for s, name in ALONE.items() if name in MATRIX))
 def test_no_other_check_catches_it(slug):
-    found = MATRIX[ALONE[slug]]
-    assert is_alone(slug, found), sorted({f[0] for f in found} - {slug} - UMBRELLAS)
+    found = MATRIX[ALONE[slug]]  # at quick: where its own check needs `standard`, an umbrella may be all there is
+    nobody = all(f[0] in UMBRELLAS for f in found)
+    assert nobody or is_alone(slug, found), sorted({f[0] for f in found} - {slug} - UMBRELLAS)

@@ -14,14 +14,19 @@ from convspec.harness.oracle.readings.correct import Correct
 METHODS = ("conv2d", "conv2d_vjp", "max_pool", "max_pool_vjp", "max_pool_with_argmax")
 
 
-def only(name, of, what, op, dtypes, when=lambda x, options: True):
-    """A wrong backend that does as the reading `of` on some calls of `op`, and as the specification on all others."""
+def only(name, of, what, op, dtypes, when=lambda x, options: True, *, finite=False):
+    """A wrong backend that does as the reading `of` on some calls of `op`, and as the specification on all others.
+
+    `finite`: on calls without NaN and infinity.
+    """
     reading = known()[of]
     wrong, right = reading(), Correct()
 
     def method(called):
         def call(self, x, *rest, **options):
-            mine = called == op and np.asarray(x).dtype.name in dtypes and when(np.asarray(x), options)
+            arrays = [np.asarray(x), *map(np.asarray, rest)]
+            mine = called == op and arrays[0].dtype.name in dtypes and when(arrays[0], options)
+            mine = mine and not (finite and any(not np.isfinite(a.astype(float)).all() for a in arrays))
             return getattr(wrong if mine else right, called)(x, *rest, **options)
 
         return call
@@ -42,7 +47,7 @@ only("BatchEvenSameOnly", "BatchEvenSame", "one shape of batch loses a tap", "co
 only("TallTailZeroOnly", "TallTailZero", "the tail of tall images is zero", "conv2d", F32)
 only("Tf32WhenAlignedOnly", "Tf32WhenAligned", "inputs of aligned sizes are rounded to TF32", "conv2d", F32)
 only("FilterGradientTermLostOnly", "FilterGradientTermLost", "long sums of dw lose a term", "conv2d_vjp", F32)
-only("GroupedTallStrideOnly", "GroupedTallStride", "groups with a tall stride", "conv2d", F32)
+only("GroupedTallStrideOnly", "GroupedTallStride", "groups with a tall stride", "conv2d", F32, finite=True)
 only("FortranIsNchwOnly", "FortranIsNchw", "an image in Fortran order is read as NCHW", "conv2d", F32)
 only("PoolPadSidesSwappedOnly", "PoolPadSidesSwapped", "explicit pads of a pool swap their sides", "max_pool", F32)
 only("NearTiesOnly", "NearTies", "numbers that are nearly the same are ties", "max_pool", F64)
@@ -50,3 +55,10 @@ only("NanDroppedOnly", "NanDropped", "a NaN in a window is dropped", "max_pool",
 only("PoolWidthTailOnly", "PoolWidthTail", "the tail of wide images", "max_pool", F32)
 only("LargeWindowFirstRowOnly", "LargeWindowFirstRow", "a window taller than the image", "max_pool", F32)
 only("SingleElementSqueezedOnly", "SingleElementSqueezed", "a result of one element loses its axes", "conv2d", F32)
+only("UndilatedOnly", "InputGradientUndilated", "dx ignores the dilation of finite numbers", "conv2d_vjp", F32,
+     finite=True)  # fmt: skip
+only("GroupsReversedOnly", "InputGradientGroupsReversed", "dx exchanges groups of finite numbers", "conv2d_vjp", F32,
+     finite=True)  # fmt: skip
+only("PointStridesOnly", "PointGradientStridesExchanged", "gradients of 1x1 exchange strides", "conv2d_vjp", F64)
+only("LowestOnly", "AllMinusInfinityIsLowest", "max_pool of -inf is the lowest finite number", "max_pool", F32)
+only("LargestOnly", "InfinityIsLargest", "max_pool makes plus infinity the largest number", "max_pool", F32)

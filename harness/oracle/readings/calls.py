@@ -110,6 +110,20 @@ def offset(array):
     return buffer[5:].reshape(array.shape)
 
 
+def cut(array, axes):
+    """The inside of an array that is larger along these axes, with something else around it."""
+    around = np.full([n + 2 * (i in axes) for i, n in enumerate(array.shape)], 77, array.dtype)
+    view = around[tuple(slice(1, -1) if i in axes else slice(None) for i in range(array.ndim))]
+    view[...] = array
+    return view
+
+
+def unaligned(array):
+    view = np.ndarray(array.shape, array.dtype, bytearray(array.nbytes + 1), 1)
+    view[...] = array
+    return view
+
+
 def readonly(array):
     array.setflags(write=False)
     return array
@@ -122,7 +136,12 @@ LAYOUTS = {
     "nchw": lambda array: np.ascontiguousarray(array.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1),
     "negative": lambda array: array[:, ::-1, ::-1].copy()[:, ::-1, ::-1],
     "broadcast": lambda array: np.broadcast_to(array[:, :1], array.shape),
+    "one": lambda array: np.broadcast_to(array[:1, :1, :1, :1], array.shape),
+    "batch": lambda array: np.broadcast_to(array[:1], array.shape),
     "strided": strided,
+    "crop": lambda array: cut(array, (0, 1, 2)),
+    "channels": lambda array: cut(array, (3,)),
+    "unaligned": unaligned,
     "offset": offset,
     "readonly": readonly,
 }

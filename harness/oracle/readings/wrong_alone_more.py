@@ -344,4 +344,4 @@ class GradientHalvesInBfloat16(HalvesInBfloat16):
         if op != "conv2d_vjp" or arrays[0].dtype != BFLOAT16 or not finite(*arrays):
             return False
         sizes = [abs(a.astype(np.float64)) for a in arrays]
-        return any(bool((a == np.rint(a)).all()) and a.min() > 128 for a in sizes)
+        return any(bool((a == np.rint(a)).all()) and a.min() > 128 and a.max() < 2**15 for a in sizes)

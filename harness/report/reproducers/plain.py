@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from convspec.adapters.registry import GROUP
+from convspec.harness.cases.recipes import alike_along
 
 from .backend import Array, Call, Language
 
@@ -15,9 +16,18 @@ _LAYOUTS = {
     "F": "{0} = np.asfortranarray({0})",
     "negative": "{0} = {0}[::-1, ::-1].copy()[::-1, ::-1]  # the same values, backwards in memory",
     "strided": "{0} = np.repeat({0}, 2, axis=-1)[..., ::2]  # every second element of a larger array",
-    "broadcast": "{0} = np.broadcast_to({0}[..., :1], {0}.shape)",
+    "broadcast": "{0} = np.broadcast_to({0}[{1}], {0}.shape)",
+    "nchw": "{0} = np.ascontiguousarray({0}.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)",
+    "crop": "{0} = np.pad({0}, ((1, 1), (1, 1), (1, 1), (0, 0)))[1:-1, 1:-1, 1:-1]  # cut from a larger array",
+    "channels": "{0} = np.pad({0}, ((0, 0), (0, 0), (0, 0), (1, 1)))[..., 1:-1]  # some of the channels of more",
+    "unaligned": "{0} = np.ndarray({0}.shape, {0}.dtype, bytearray(1) + {0}.tobytes(), 1)  # off by one byte in memory",
     "readonly": "{0}.flags.writeable = False",
 }
+
+
+def _first(axes: tuple[int, ...]) -> str:
+    """The index that takes the first element along some of four axes."""
+    return ", ".join(":1" if {n, n - 4} & {*axes} else ":" for n in range(4))
 
 
 class Plain(Language):
@@ -64,7 +74,8 @@ class Plain(Language):
             lines.insert(0, "import ml_dtypes")
         layout = _LAYOUTS.get(call.case.layout, "")
         four = [name for name, array in call.arrays.items() if array.ndim == 4]
-        return [*lines, *(layout.format(f"{name}{call.suffix}") for name in four if layout)]
+        firsts = {name: _first(alike_along(call.case, name)) for name in four}
+        return [*lines, *(layout.format(f"{name}{call.suffix}", firsts[name]) for name in four if layout)]
 
     def function(self, call: Call) -> list[str]:
         """The backend's method, every keyword given."""
