@@ -97,31 +97,30 @@ def test_calls_are_independent__many(check: Check) -> None:
 @clause("calls-are-independent", dtypes=FLOATS)
 def test_calls_are_independent__alike(check: Check) -> None:
     """Calls that have all but one thing in common, right after each other: what keeps answers or plans must see it."""
-    for number, relative in enumerate(RELATIVES):
 
-        def after_each_other(ask: Ask, case: Case, relative: Relative = relative) -> str | None:
-            right, kept = {}, {}
-            # Of two sizes, so that each call of a pair is the first once: what is wrong then is wrong by itself.
-            for larger in (False, True):
-                one = case.but(x=(case.x[0], case.x[1] + 2, case.x[2] + 3, case.x[3])) if larger else case
-                first = one, arrays(one)
-                pair = [first, relative(*first)]
-                for second, (asked, data) in enumerate(reversed(pair) if larger else pair):
-                    results = ask(asked, data)
-                    kept = kept or results
-                    right[larger, bool(second)] = _differs(check, asked, data, results) is None
-            for larger in (False, True):
-                if right[not larger, False] and not right[larger, True]:
-                    return f"Not the answer to this call, after one that is alike but for {_said(relative)}."
-            again = ask(case, arrays(case))
-            if all(same_bits(result, again[name]) for name, result in kept.items()):
-                return None
-            return f"Other bits after a call that is alike but for {_said(relative)}."
+    def after_each_other(ask: Ask, case: Case) -> str | None:
+        relative, right, kept = RELATIVES[case.seed], {}, {}
+        # Of two sizes, so that each call of a pair is the first once: what is wrong then is wrong by itself.
+        for larger in (False, True):
+            one = case.but(x=(case.x[0], case.x[1] + 2, case.x[2] + 3, case.x[3])) if larger else case
+            first = one, arrays(one)
+            pair = [first, relative(*first)]
+            for second, (asked, data) in enumerate(reversed(pair) if larger else pair):
+                results = ask(asked, data)
+                kept = kept or results
+                right[larger, bool(second)] = _differs(check, asked, data, results) is None
+        for larger in (False, True):
+            if right[not larger, False] and not right[larger, True]:
+                return f"Not the answer to this call, after one that is alike but for {_said(relative)}."
+        again = ask(case, arrays(case))
+        if all(same_bits(result, again[name]) for name, result in kept.items()):
+            return None
+        return f"Other bits after a call that is alike but for {_said(relative)}."
 
-        conv = Case("conv2d", (2, 4, 5, 2), (3, 2), filters=3, padding="SAME", dtype=check.dtype, seed=number)
-        pool = Case("max_pool", (2, 4, 5, 2), (3, 2), padding="SAME", dtype=check.dtype, recipe="distinct", seed=number)
-        for case in (conv, conv.but(op="conv2d_vjp"), pool, pool.but(op="max_pool_vjp")):
-            check.relation([case], after_each_other)
+    conv = Case("conv2d", (2, 4, 5, 2), (3, 2), filters=3, padding="SAME", dtype=check.dtype)
+    pool = Case("max_pool", (2, 4, 5, 2), (3, 2), padding="SAME", dtype=check.dtype, recipe="distinct")
+    four = (conv, conv.but(op="conv2d_vjp"), pool, pool.but(op="max_pool_vjp"))
+    check.relation((case.but(seed=number) for number in range(len(RELATIVES)) for case in four), after_each_other)
 
 
 Relative = Callable[[Case, Data], tuple[Case, Data]]
