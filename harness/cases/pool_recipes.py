@@ -26,15 +26,15 @@ def _left_open(case: Case, x: Array) -> Array:
     window = case.window
     spans = tuple((k - 1) * d + 1 for k, d in zip(window.kernel, window.dilations, strict=True))
 
-    def taps(image: Array, outside: float) -> Array:
+    def largest(image: Array, outside: float) -> Array:
         padded = np.pad(image, ((0, 0), *window.pads, (0, 0)), constant_values=outside)
-        every = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(1, 2))
+        every: Array = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(1, 2))
         (sh, sw), (dh, dw) = window.strides, window.dilations
-        return every[:, ::sh, ::sw, :, ::dh, ::dw][:, : case.y[1], : case.y[2]]
+        tapped: Array = every[:, ::sh, ::sw, :, ::dh, ::dw][:, : case.y[1], : case.y[2]].max(axis=(-2, -1))
+        return tapped
 
-    reaches = taps(np.zeros(case.x), 1).any(axis=(-2, -1))
-    open_: Array = reaches & np.isneginf(taps(x, -np.inf)).all(axis=(-2, -1))
-    return open_
+    reaches: Array = largest(np.zeros(case.x), 1) == 1
+    return reaches & np.isneginf(largest(x, -np.inf))
 
 
 @recipe("distinct")

@@ -99,7 +99,8 @@ def test_calls_are_independent__alike(check: Check) -> None:
     """Calls that have all but one thing in common, right after each other: what keeps answers or plans must see it."""
 
     def after_each_other(ask: Ask, case: Case) -> str | None:
-        relative, right, kept = RELATIVES[case.seed], {}, {}
+        relative, right = RELATIVES[case.seed], {}
+        kept: dict[str, Array] = {}
         # Of two sizes, so that each call of a pair is the first once: what is wrong then is wrong by itself.
         for larger in (False, True):
             one = case.but(x=(case.x[0], case.x[1] + 2, case.x[2] + 3, case.x[3])) if larger else case
