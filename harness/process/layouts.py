@@ -35,7 +35,7 @@ class Laid(NamedTuple):
     """
 
     view: Array  # handed to the backend
-    buffer: Bytes  # all the memory behind it, gaps and guards included
+    buffer: Array  # all the memory behind it, gaps and guards included; as bytes where it is large
     before: Bytes | bytes  # what that held; small buffers as bytes, which compare in no time
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -69,19 +69,23 @@ def lay(array: Array, layout: str) -> Laid:
     (-24, -8)
     """
     if layout == "C" or layout == "readonly":  # noqa: PLR1714 -- nearly all are
-        size = array.nbytes
-        buffer: Bytes = np.empty(size, np.uint8)  # as `_allocate` does, whose steps are counted here
-        view: Array = np.ndarray(array.shape, array.dtype, buffer)
-        view[...] = array
+        copy = array.copy()
+        view = copy.view()  # owns nothing, so that a result that is this array is seen to be (`shares`)
         if layout == "readonly":
             view.flags.writeable = False
-        before = array.tobytes() if size < SMALL else array.reshape(-1).view(np.uint8)
-        return Laid(view, buffer, before, view.shape, view.strides)
+        if array.nbytes < SMALL:
+            return Laid(view, copy, array.tobytes(), view.shape, view.strides)
+        return Laid(view, _bytes(copy), _bytes(array), view.shape, view.strides)
     if layout not in _BUILD:
         raise ValueError(f"unknown layout {layout!r}; known are {', '.join(LAYOUTS)}")
     view, buffer = _BUILD[layout](array)
     before = buffer.tobytes() if buffer.size < SMALL else buffer.copy()
     return Laid(view, buffer, before, view.shape, view.strides)
+
+
+def _bytes(dense: Array) -> Bytes:
+    raw: Bytes = dense.reshape(-1).view(np.uint8)
+    return raw
 
 
 def changed(laid: Laid) -> bool:

@@ -58,10 +58,10 @@ def test_broadcast_where_values_are_equal_to_the_bit():
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_written_byte_is_seen(layout):
     array = np.arange(12, dtype=np.int16).reshape(3, 4)
-    size = lay(array, layout).buffer.size
+    size = lay(array, layout).buffer.nbytes
     for byte in range(size):
         laid = lay(array, layout)
-        laid.buffer[byte] ^= 1
+        laid.buffer.reshape(-1).view(np.uint8)[byte] ^= 1
         assert changed(laid)
 
 
