@@ -10,11 +10,13 @@ import platform
 import re
 import signal
 import sys
+import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -34,8 +36,11 @@ from .shared import LEAST, Mapping
 RESULTS: dict[str, int | None] = {"conv2d": 1, "conv2d_vjp": 2, "max_pool": 1, "max_pool_vjp": 1}
 RESULTS |= {"max_pool_with_argmax": 2, "block": 1, "block_vjp": 3, "loss_and_gradients": None, "train": None}
 LONGEST_TEXT = 2000
-# Where packages are installed says nothing of a backend and much of a machine, and results files are published.
+# Where packages are installed, or compilers leave what they wrote, says nothing of a backend and much of a machine, and
+# results files are published.
 INSTALLED = re.compile(r"[^\s\"'=]*[/\\](?:site|dist)-packages[/\\]")
+OURS = str(Path(__file__).resolve().parents[2]) + os.sep
+TEMPORARY = re.compile(re.escape(tempfile.gettempdir() + os.sep) + r"(?:[^\s\"'=/\\]+[/\\])*")
 HANDED_OUT = HandedOut()
 
 
@@ -164,12 +169,16 @@ def text_of(error: BaseException) -> str:
 def from_package(text: str) -> str:
     """Return a text that names the files of installed packages from the package on, as they are on any machine.
 
+    Files in the folder for temporary ones are named without it.
+
     Examples
     --------
     >>> from_package("/opt/new/lib/python3.11/site-packages/torch/autograd/__init__.py:171 in _make_grads")
     'torch/autograd/__init__.py:171 in _make_grads'
+    >>> from_package(f"{tempfile.gettempdir()}/compiled_by_me/ab/cabd.py:58 in call")
+    'cabd.py:58 in call'
     """
-    return INSTALLED.sub("", text)
+    return TEMPORARY.sub("", INSTALLED.sub("", text)).replace(OURS, "convspec" + os.sep)
 
 
 def place(trace: TracebackType | None) -> str:
