@@ -27,6 +27,7 @@ from convspec.harness.process.remote import RemoteBackend
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 CASES = 40
 LARGE = (1, 4, 16, 64)  # MiB in, and as many out
+CLEAN = {"MALLOC_PERTURB_": None, "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.hugetlb=1"}
 POOL = {"ksize": (1, 1), "strides": (1, 1), "padding": "VALID", "dilations": (1, 1)}
 DIES = """
 import os
@@ -114,8 +115,10 @@ def small(worker, pickled, rounds):
     return {name: (min(times), float(np.median(times))) for name, times in found.items()}
 
 
-def large(worker, pickled, size, rounds):
-    """Seconds of a pool that copies its input of so many MiB, and of the copies alone."""
+def large(worker, clean, pickled, size, rounds):
+    """Seconds of a pool that copies its input of so many MiB, by a worker with fouled memory and by one without it, and
+    of the copies alone.
+    """
     backend = registry.load("numpy")
     x = np.random.default_rng(0).random((1, size << 8, 1 << 4, 1 << 6), np.float32)
     warm = [np.zeros_like(x), np.zeros_like(x)]
@@ -133,6 +136,7 @@ def large(worker, pickled, size, rounds):
     del answer
     rivals = {
         "worker": lambda: worker.call(request),
+        "clean worker": lambda: clean.call(request),
         "in process": lambda: backend.max_pool(x, **POOL),
         "copies, fresh": fresh,
         "copies, warm": lambda: [np.copyto(one, x) for one in warm],
@@ -182,19 +186,19 @@ def judged(rounds, frameworks):
         lines.append(f"{what}, {unit}: {told}")
 
     pickled = Pickled()
-    with RemoteBackend("numpy") as worker:
-        worker.hello  # noqa: B018 -- it starts the worker
+    with RemoteBackend("numpy") as worker, RemoteBackend("numpy", env=CLEAN) as clean:
+        worker.hello, clean.hello  # noqa: B018 -- it starts the workers
         seconds = small(worker, pickled, 20 * rounds)
         line("a small call", seconds, "us", 1e6)
         added = [1e6 * (a - b) for a, b in zip(seconds["worker"], seconds["in process"], strict=True)]
         row("a small call: the worker adds", "< 150 us", added, 150, lambda v: f"{v:.0f} us")
         for size in LARGE:
-            seconds = large(worker, pickled, size, max(5, min(12 * rounds, 60 * rounds // size)))
+            seconds = large(worker, clean, pickled, size, max(5, min(12 * rounds, 60 * rounds // size)))
             line(f"{size} MiB in and out", seconds, "ms", 1e3)
-            added = [a - b for a, b in zip(seconds["worker"], seconds["in process"], strict=True)]
-            for kind in ("fresh", "warm"):
+            for which, kind in (("worker", "fresh"), ("worker", "warm"), ("clean worker", "fresh")):
+                added = [a - b for a, b in zip(seconds[which], seconds["in process"], strict=True)]
                 ratios = [a / b for a, b in zip(added, seconds[f"copies, {kind}"], strict=True)]
-                what = f"{size} MiB in and out: the worker adds / {kind} copies"
+                what = f"{size} MiB in and out: the {which} adds / {kind} copies"
                 row(what, "< 1" if kind == "fresh" and size >= 16 else "", ratios, 1, lambda v: f"{v:.2f}")
     pickled.close()
     for name in frameworks:
@@ -240,7 +244,8 @@ def main():
             "*reached* goes by the minima. All three that answer small calls take turns, so none has its code in the",
             "processor's caches, as in a check. Large: a 1x1 max pool, whose output is as large as its input; the",
             "copies are `np.copyto` of as many bytes as go in and come out, to memory just allocated (fresh) or used",
-            "before (warm). The worker's memory is fouled before the backend gets it, which is part of what is added.",
+            "before (warm). The worker's memory is fouled when it is taken and when it is given back, which is part of",
+            "what is added; a *clean* worker does without, which no check does: it shows what the transport takes.",
             "Minimum / median of each:",
             "",
             *(f"- {line}" for line in lines),
