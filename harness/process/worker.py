@@ -169,20 +169,18 @@ def text_of(error: BaseException) -> str:
 def from_package(text: str) -> str:
     """Return a text that names the files of installed packages from the package on, as they are on any machine.
 
-    Files in the folder for temporary ones are named without it.
-
     Examples
     --------
     >>> from_package("/opt/new/lib/python3.11/site-packages/torch/autograd/__init__.py:171 in _make_grads")
     'torch/autograd/__init__.py:171 in _make_grads'
-    >>> from_package(f"{tempfile.gettempdir()}/compiled_by_me/ab/cabd.py:58 in call")
-    'cabd.py:58 in call'
     """
-    return TEMPORARY.sub("", INSTALLED.sub("", text)).replace(OURS, "convspec" + os.sep)
+    return INSTALLED.sub("", text).replace(OURS, "convspec" + os.sep)
 
 
 def place(trace: TracebackType | None) -> str:
     """Say where an exception was raised: file, line and function of the innermost frame.
+
+    A file in the folder for temporary ones is named without it, as what a compiler wrote is another's tomorrow.
 
     Examples
     --------
@@ -194,7 +192,7 @@ def place(trace: TracebackType | None) -> str:
     while trace.tb_next is not None:
         trace = trace.tb_next
     code = trace.tb_frame.f_code
-    return f"{code.co_filename}:{trace.tb_lineno} in {code.co_name}"
+    return f"{TEMPORARY.sub('', code.co_filename)}:{trace.tb_lineno} in {code.co_name}"
 
 
 def accepts_bias(backend: object) -> bool:

@@ -1,5 +1,6 @@
 """What a worker says of calls that end: results, refusals, exceptions, inputs that were changed or handed back."""
 
+import os
 import sys
 import time
 
@@ -359,3 +360,22 @@ def test_a_small_call_is_quick(odd):
         seconds.append(time.perf_counter() - started)
     # Far above what benchmarks say: a guard against waits that slipped in, by the least, which load does not lengthen.
     assert min(seconds) < 5e-3
+
+
+def test_where_an_exception_was_raised_names_no_place_of_this_machine(tmp_path):
+    """What goes into a results file: convspec's own files by the package, those of compilers by their name alone."""
+    compiled = tmp_path / "compiled_by_me" / "cabd.py"
+    compiled.parent.mkdir()
+    compiled.write_text("def call():\n    raise ValueError('no')\n")
+    mine = tmp_path / "mine.py"
+    mine.write_text(f"""
+import runpy
+from convspec.reference import geometry
+class Mine:
+    def max_pool(self, x): runpy.run_path({str(compiled)!r})["call"]()
+    def conv2d(self, x): raise ValueError(f'File "{{geometry.__file__}}", line 1')
+""")
+    with RemoteBackend(f"{mine}:Mine") as backend:
+        raised, told = ask(backend, "max_pool"), ask(backend, "conv2d")
+    assert raised.stderr == "cabd.py:2 in call"
+    assert told.error == f'ValueError: File "convspec{os.sep}reference{os.sep}geometry.py", line 1'
