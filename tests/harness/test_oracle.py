@@ -237,6 +237,23 @@ def test_windows_left_open_send_no_gradient_and_only_they(recipe, padding, strid
             assert (sent == 0) == (len(inside) < 6 and all(value == -np.inf for value in inside))
 
 
+@pytest.mark.parametrize(
+    ("recipe", "zeros", "case"),
+    [
+        ("inf-in-x-zero-w", "w", Case("conv2d", (2, 4, 5, 1), (1, 1), filters=1)),
+        ("inf-in-x-zero-w", "w", Case("conv2d", (2, 4, 5, 3), (1, 1), filters=3, groups=3)),
+        ("inf-in-w-zero-x", "x", Case("conv2d", (2, 1, 1, 1), (1, 1), filters=4)),
+        ("nan-in-x-thin-dy", "dy", Case("conv2d_vjp", (1, 4, 2, 8), (3, 2), filters=1, strides=(2, 1))),
+        ("nan-in-w-thin-dy", "dy", Case("conv2d_vjp", (3, 3, 2, 4), (3, 2), filters=2, groups=2)),
+    ],
+)
+def test_no_product_is_by_a_lone_zero(recipe, zeros, case):
+    """A scale of zero loses a NaN in BLAS. Where there are more numbers than one, zeros are what the recipe is for."""
+    assert all(arrays(case.but(recipe=recipe, seed=seed))[zeros].all() for seed in range(8))
+    more = case.but(x=(2, 6, 5, case.x[3]), kernel=(2, 2))
+    assert not all(arrays(more.but(recipe=recipe, seed=seed))[zeros].all() for seed in range(8))
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("slug", ["exact-on-lattice", "error-bound", "large-sums"])
 def test_wider_sums_than_a_declared_narrow_accumulator_are_spared(dtype, slug):
