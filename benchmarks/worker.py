@@ -22,12 +22,15 @@ import numpy as np
 
 from convspec.adapters import registry
 from convspec.harness.process.protocol import Request
-from convspec.harness.process.remote import RemoteBackend
+from convspec.harness.process.remote import FOUL_MEMORY, RemoteBackend
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 CASES = 40
 LARGE = (1, 4, 16, 64)  # MiB in, and as many out
-CLEAN = {"MALLOC_PERTURB_": None, "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.hugetlb=1"}
+CLEAN = {
+    "MALLOC_PERTURB_": None,
+    "GLIBC_TUNABLES": FOUL_MEMORY["GLIBC_TUNABLES"].replace("glibc.malloc.perturb=128", "glibc.malloc.perturb=0"),
+}
 POOL = {"ksize": (1, 1), "strides": (1, 1), "padding": "VALID", "dilations": (1, 1)}
 DIES = """
 import os

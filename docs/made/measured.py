@@ -11,7 +11,7 @@ ELSEWHERE = {
     "results/README.md": "measured/results.md",
 }
 WHAT = {
-    "results": "what runs said of several releases of each framework, and of every mode that a CPU has but one",
+    "results": "what runs said of several releases of each framework, and of every mode that a CPU has",
     "conformance": "what the suite finds, whom it spares, how long it takes",
     "detection": "how many wrong backends this suite and other collections catch, on the same work",
     "trust": "the whole suite at its deepest, put to right backends of every kind",

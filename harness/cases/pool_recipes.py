@@ -10,6 +10,7 @@ import numpy as np
 from .case import Case
 from .formats import FORMATS, INTEGERS
 from .recipes import Array, Data, either, fan_in, nonzero, recipe, signed
+from .windows import reads
 
 
 def _pool_data(case: Case, rng: np.random.Generator, x: Array) -> Data:
@@ -23,18 +24,14 @@ def _pool_data(case: Case, rng: np.random.Generator, x: Array) -> Data:
 
 def _left_open(case: Case, x: Array) -> Array:
     """The windows that reach padding and hold nothing above minus infinity: padding is as large as their elements."""
-    window = case.window
-    spans = tuple((k - 1) * d + 1 for k, d in zip(window.kernel, window.dilations, strict=True))
-
-    def largest(image: Array, outside: float) -> Array:
-        padded = np.pad(image, ((0, 0), *window.pads, (0, 0)), constant_values=outside)
-        every: Array = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(1, 2))
-        (sh, sw), (dh, dw) = window.strides, window.dilations
-        tapped: Array = every[:, ::sh, ::sw, :, ::dh, ::dw][:, : case.y[1], : case.y[2]].max(axis=(-2, -1))
-        return tapped
-
-    reaches: Array = largest(np.zeros(case.x), 1) == 1
-    return reaches & np.isneginf(largest(x, -np.inf))
+    rows, columns = reads(case, 0), reads(case, 1)
+    height, width = case.x[1:3]
+    down, across = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    inside: Array = down[:, :, None, None] & across  # output rows, taps down, output columns, taps across
+    taps: Array = x[:, rows.clip(0, height - 1)][:, :, :, columns.clip(0, width - 1)]
+    nothing_above: Array = np.all(np.isneginf(taps) | ~inside[..., None], axis=(2, 4))
+    reaches_padding: Array = ~np.all(inside, axis=(1, 3))
+    return nothing_above & reaches_padding[..., None]
 
 
 @recipe("distinct")

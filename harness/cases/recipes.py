@@ -353,35 +353,37 @@ for _target in ("x", "w", "dy"):
 def inf_times_zero_weight(case: Case, rng: np.random.Generator) -> Data:
     """Infinite pixels under weights of zero: NaN wherever one is read."""
     data = _with_one(case, rng, "x", np.inf)
-    return data if case.taps == case.filters // case.groups == 1 else data | {"w": np.zeros(case.w)}
+    return data if _lone(case, "w") else data | {"w": np.zeros(case.w)}
 
 
 @recipe("inf-in-w-zero-x")
 def infinite_weight_times_zero(case: Case, rng: np.random.Generator) -> Data:
     """An infinite weight over pixels of zero: NaN wherever it is used."""
     data = _with_one(case, rng, "w", np.inf)
-    return data if case.taps == case.y[1] * case.y[2] == 1 else data | {"x": np.zeros(case.x)}
+    return data if _lone(case, "x") else data | {"x": np.zeros(case.x)}
+
+
+def _lone(case: Case, name: str) -> bool:
+    """Whether an array is one number an image and group, as a factor of the matrix product that a convolution is.
+
+    BLAS scales by such a factor, and where it is zero returns without a look at the other one.
+    """
+    outputs, filters = case.y[1] * case.y[2], case.filters // case.groups
+    return {"x": outputs * case.taps, "w": case.taps * filters, "dy": outputs * filters}[name] == 1
 
 
 @recipe("nan-in-w-thin-dy")
 def nan_weight_under_zeros(case: Case, rng: np.random.Generator) -> Data:
     """A NaN weight and many zeros in dy: zero times NaN is NaN, and is not to be skipped."""
-    return _thin_dy(case, rng, _with_one(case, rng, "w", np.nan))
+    data = _with_one(case, rng, "w", np.nan)
+    return data if _lone(case, "dy") else data | {"dy": thin(rng, data["dy"], 0.5)}
 
 
 @recipe("nan-in-x-thin-dy")
 def nan_pixel_under_zeros(case: Case, rng: np.random.Generator) -> Data:
     """The same with a NaN pixel."""
-    return _thin_dy(case, rng, _with_one(case, rng, "x", np.nan))
-
-
-def _thin_dy(case: Case, rng: np.random.Generator, data: Data) -> Data:
-    """Not where dy is one number an image and group: that would be a lone zero, as in the two recipes before.
-
-    As a matrix it is a scale, by which BLAS multiplies without a look at the other factor where it is zero.
-    """
-    lone = case.y[1] * case.y[2] * case.filters == case.groups
-    return data if lone else data | {"dy": thin(rng, data["dy"], 0.5)}
+    data = _with_one(case, rng, "x", np.nan)
+    return data if _lone(case, "dy") else data | {"dy": thin(rng, data["dy"], 0.5)}
 
 
 @recipe("minus-zero")

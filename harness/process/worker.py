@@ -10,12 +10,12 @@ import platform
 import re
 import signal
 import sys
-import tempfile
 import threading
 import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
@@ -36,11 +36,9 @@ from .shared import LEAST, Mapping
 RESULTS: dict[str, int | None] = {"conv2d": 1, "conv2d_vjp": 2, "max_pool": 1, "max_pool_vjp": 1}
 RESULTS |= {"max_pool_with_argmax": 2, "block": 1, "block_vjp": 3, "loss_and_gradients": None, "train": None}
 LONGEST_TEXT = 2000
-# Where packages are installed, or compilers leave what they wrote, says nothing of a backend and much of a machine, and
-# results files are published.
+# Where packages are installed says nothing of a backend and much of a machine, and results files are published.
 INSTALLED = re.compile(r"[^\s\"'=]*[/\\](?:site|dist)-packages[/\\]")
 OURS = str(Path(__file__).resolve().parents[2]) + os.sep
-TEMPORARY = re.compile(re.escape(tempfile.gettempdir() + os.sep) + r"(?:[^\s\"'=/\\]+[/\\])*")
 HANDED_OUT = HandedOut()
 
 
@@ -192,7 +190,21 @@ def place(trace: TracebackType | None) -> str:
     while trace.tb_next is not None:
         trace = trace.tb_next
     code = trace.tb_frame.f_code
-    return f"{TEMPORARY.sub('', code.co_filename)}:{trace.tb_lineno} in {code.co_name}"
+    file = code.co_filename
+    if file.startswith(_temporary()):
+        file = Path(file).name
+    return f"{file}:{trace.tb_lineno} in {code.co_name}"
+
+
+@cache
+def _temporary() -> tuple[str, ...]:
+    """The folder for temporary files, where there is one."""
+    import tempfile  # noqa: PLC0415 -- it looks for the folder by writing to it, which a start can do without
+
+    try:
+        return (tempfile.gettempdir() + os.sep,)
+    except OSError:
+        return ()
 
 
 def accepts_bias(backend: object) -> bool:
