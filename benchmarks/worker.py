@@ -8,6 +8,7 @@ costs, medians what else the machine had to do. Linux, where large arrays are sh
 """
 
 import argparse
+import contextlib
 import datetime
 import multiprocessing
 import os
@@ -26,12 +27,16 @@ from convspec.harness.process.remote import FOUL_MEMORY, RemoteBackend
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 CASES = 40
-LARGE = (1, 4, 16, 64)  # MiB in, and as many out
+LARGE = (1, 4, 16, 64, 256)  # MiB in, and as many out
 CLEAN = {
     "MALLOC_PERTURB_": None,
     "GLIBC_TUNABLES": FOUL_MEMORY["GLIBC_TUNABLES"].replace("glibc.malloc.perturb=128", "glibc.malloc.perturb=0"),
 }
 POOL = {"ksize": (1, 1), "strides": (1, 1), "padding": "VALID", "dilations": (1, 1)}
+COPIES = """
+class Copies:
+    def max_pool(self, x, **options): return x.copy()
+"""
 DIES = """
 import os
 from convspec.adapters import registry
@@ -62,9 +67,9 @@ def in_turns(rivals, rounds):
     return {name: (min(times), float(np.median(times))) for name, times in found.items()}
 
 
-def echo(pipe):
-    """The other end of a `multiprocessing` pipe: the backend, by pickle."""
-    backend = registry.load("numpy")
+def echo(pipe, text):
+    """The other end of a `multiprocessing` pipe: a backend, by pickle."""
+    backend = registry.load(text)
     while (asked := pipe.recv()) is not None:
         op, arrays, options = asked
         pipe.send(getattr(backend, op)(*arrays, **options))
@@ -73,19 +78,31 @@ def echo(pipe):
 class Pickled:
     """What one would write first: a process, a pipe, pickle."""
 
-    def __init__(self):
+    def __init__(self, text):
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=echo, args=(other,), daemon=True)
+        self.process = context.Process(target=echo, args=(other, text), daemon=True)
         self.process.start()
 
     def call(self, op, arrays, options):
         self.pipe.send((op, arrays, options))
         return self.pipe.recv()
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self.pipe.send(None)
         self.process.join()
+
+
+@contextlib.contextmanager
+def written(backend):
+    """The path of a file with a backend."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "backend.py"
+        path.write_text(backend, encoding="utf-8")
+        yield path
 
 
 def cases():
@@ -118,11 +135,11 @@ def small(worker, pickled, rounds):
     return {name: (min(times), float(np.median(times))) for name, times in found.items()}
 
 
-def large(worker, clean, pickled, size, rounds):
-    """Seconds of a pool that copies its input of so many MiB, by a worker with fouled memory and by one without it, and
-    of the copies alone.
+def large(text, worker, clean, pickled, size, rounds):
+    """Seconds of a backend that copies its input of so many MiB, by a worker with fouled memory and by one without it,
+    and of the copies alone.
     """
-    backend = registry.load("numpy")
+    backend = registry.load(text)
     x = np.random.default_rng(0).random((1, size << 8, 1 << 4, 1 << 6), np.float32)
     warm = [np.zeros_like(x), np.zeros_like(x)]
     request = Request("max_pool", (x,), ("C",), POOL)
@@ -154,9 +171,7 @@ def restarts(name, rounds):
     options = {"strides": (1, 1), "padding": "VALID", "dilations": (1, 1)}
     found = {"import": [], "restart": [], "with a spare": []}
     importing = [sys.executable, "-c", f"import {name}"]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "dies.py"
-        path.write_text(DIES.format(name=name), encoding="utf-8")
+    with written(DIES.format(name=name)) as path:
         plain = RemoteBackend(f"{path}:Dies")
         spare = RemoteBackend(f"{path}:Dies", standby=True)
         with plain, spare:
@@ -188,22 +203,25 @@ def judged(rounds, frameworks):
         told = ", ".join(f"{name} {scale * least:.4g} / {scale * half:.4g}" for name, (least, half) in seconds.items())
         lines.append(f"{what}, {unit}: {told}")
 
-    pickled = Pickled()
-    with RemoteBackend("numpy") as worker, RemoteBackend("numpy", env=CLEAN) as clean:
-        worker.hello, clean.hello  # noqa: B018 -- it starts the workers
+    with Pickled("numpy") as pickled, RemoteBackend("numpy") as worker:
+        worker.hello  # noqa: B018 -- it starts the worker
         seconds = small(worker, pickled, 20 * rounds)
         line("a small call", seconds, "us", 1e6)
         added = [1e6 * (a - b) for a, b in zip(seconds["worker"], seconds["in process"], strict=True)]
         row("a small call: the worker adds", "< 150 us", added, 150, lambda v: f"{v:.0f} us")
+    with written(COPIES) as path, contextlib.ExitStack() as stack:
+        text = f"{path}:Copies"
+        rivals = [
+            stack.enter_context(one) for one in (RemoteBackend(text), RemoteBackend(text, env=CLEAN), Pickled(text))
+        ]
         for size in LARGE:
-            seconds = large(worker, clean, pickled, size, max(5, min(12 * rounds, 60 * rounds // size)))
+            seconds = large(text, *rivals, size, max(5, min(12 * rounds, 60 * rounds // size)))
             line(f"{size} MiB in and out", seconds, "ms", 1e3)
             for which, kind in (("worker", "fresh"), ("worker", "warm"), ("clean worker", "fresh")):
                 added = [a - b for a, b in zip(seconds[which], seconds["in process"], strict=True)]
                 ratios = [a / b for a, b in zip(added, seconds[f"copies, {kind}"], strict=True)]
                 what = f"{size} MiB in and out: the {which} adds / {kind} copies"
                 row(what, "< 1" if kind == "fresh" and size >= 16 else "", ratios, 1, lambda v: f"{v:.2f}")
-    pickled.close()
     for name in frameworks:
         seconds = restarts(name, 3)
         line(f"a restart of {name}", seconds, "s", 1.0)
@@ -245,10 +263,12 @@ def main():
             "",
             "What the worker adds is a call through it less the same call of the same backend in this process;",
             "*reached* goes by the minima. All three that answer small calls take turns, so none has its code in the",
-            "processor's caches, as in a check. Large: a 1x1 max pool, whose output is as large as its input; the",
+            "processor's caches, as in a check. Large: a backend that copies its input, as its one allocation; the",
             "copies are `np.copyto` of as many bytes as go in and come out, to memory just allocated (fresh) or used",
             "before (warm). The worker's memory is fouled when it is taken and when it is given back, which is part of",
             "what is added; a *clean* worker does without, which no check does: it shows what the transport takes.",
+            "What fits the processor's cache is copied in a tenth of a millisecond a MiB, so that up to there (16 MiB)",
+            "what else is done counts for more: memory filled twice, pages looked at for changes, two processes woken.",
             "Minimum / median of each:",
             "",
             *(f"- {line}" for line in lines),

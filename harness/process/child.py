@@ -1,7 +1,7 @@
 """One worker process seen from outside: started, written to and read from with a deadline, ended, its end explained.
 
 Nothing here can wait for ever: both pipes are non-blocking, and every wait watches the clock, the process, its memory
-and how much it writes to stderr. POSIX only. May import the standard library, NumPy, `frames`, `shared`,
+and how much it writes to stderr. POSIX only. May import the standard library, NumPy, `copies`, `frames`, `shared`,
 `short` and `strays`.
 """
 
@@ -22,8 +22,9 @@ from typing import IO, Any
 import numpy as np
 
 from . import strays
+from .copies import fetch
 from .frames import MAX_BODY, PREFIX, SMALL, Array, Bytes, Frame, ProtocolError, parse, sizes
-from .shared import LEAST, TOKEN, VARIABLE, Segment, fetch
+from .shared import LEAST, TOKEN, VARIABLE, Segment
 from .short import is_short
 
 TAIL = 4000  # bytes of stderr that an answer carries

@@ -5,7 +5,8 @@ ends. The far side maps it copy-on-write, so that nothing it does reaches the ne
 that a backend wrote to are known without reading the others. Results stay in the worker's own memory, and the near side
 copies them out of there; what the backend does to them later changes nothing.
 
-Both sides do without where the system says no. May import the standard library, NumPy, `frames` and `layouts`.
+Both sides do without where the system says no. May import the standard library, NumPy, `copies`, `frames` and
+`layouts`.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ import os
 import sys
 import weakref
 from collections.abc import Iterable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from .copies import copy, libc
 from .frames import Array, Bytes, ProtocolError, dtype_name
 from .layouts import Laid, same_bytes
 
 VARIABLE = "CONVSPEC_SHARED"  # in the worker's environment: the descriptor of the segment
 LEAST = 1 << 18  # bytes of an array that is worth it: below, a pipe is as quick
-LARGEST = 1 << 27  # bytes that the arrays of one call may take; more go through the pipe
+LARGEST = 1 << 29  # bytes that the arrays of one call may take; more go through the pipe
+KEPT = 1 << 27  # bytes of memory that stay with the segment from call to call
 TOKEN = 16  # bytes at the segment's start that tell it from any other memory
 BEFORE = 16  # bytes between the start of a page and an array: where malloc puts a large block
 POISON = 0x7F
@@ -83,6 +86,8 @@ class Segment:
             self._put(array, at, stop, end)
             places.append(at)
             start = end
+        if start <= KEPT < self._touched:
+            self._give_back()
         return places
 
     def _put(self, array: Array, at: int, stop: int, end: int) -> None:
@@ -94,9 +99,15 @@ class Segment:
             self._touched = end
         else:
             inside: Array = np.ndarray(array.shape, array.dtype, self._bytes, at)
-            inside[...] = array
+            copy(array, inside)
         self._bytes[at - BEFORE : at] = POISON
         self._bytes[stop:end] = POISON
+
+    def _give_back(self) -> None:
+        """Drop the memory of an uncommonly large call: cut it off, and be as long as before without it."""
+        for size in (KEPT, PAGE + LARGEST):
+            os.ftruncate(self.fd, size)
+        self._touched = KEPT
 
     def close(self) -> None:
         """Let go of it; it is gone when the worker is."""
@@ -111,7 +122,8 @@ class Mapping:
         size = os.fstat(fd).st_size
         if size < PAGE:
             raise ValueError(f"a segment of {size} bytes")
-        self._private = mmap.mmap(fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+        how = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0)  # nobody writes to all of it: Python 3.13 on
+        self._private = mmap.mmap(fd, size, how, mmap.PROT_READ | mmap.PROT_WRITE)
         self._pristine: Bytes = np.frombuffer(mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ), np.uint8)
         self._start = int(np.frombuffer(self._private, np.uint8).ctypes.data)
         self._token: Bytes = self._pristine[:TOKEN].copy()
@@ -221,55 +233,7 @@ def written(start: int, size: int) -> bool:
     return entries.size < count or bool((there & (entries & np.uint64(_FILE_PAGE) == 0)).any())
 
 
-def fetch(pid: int, address: int, into: Bytes) -> None:
-    """Copy memory of another process of ours.
-
-    Raises
-    ------
-    OSError
-        It may not be read, or is not there.
-
-    Examples
-    --------
-    >>> there, here = np.arange(5, dtype=np.uint8), np.zeros(5, np.uint8)
-    >>> with contextlib.suppress(OSError):
-    ...     fetch(os.getpid(), there.ctypes.data, here)
-    """
-    import ctypes  # noqa: PLC0415 -- most runs do without
-
-    class Piece(ctypes.Structure):
-        _fields_ = (("start", ctypes.c_void_p), ("size", ctypes.c_size_t))
-
-    read, start, done = _libc("process_vm_readv"), into.ctypes.data, 0
-    while done < into.size:
-        here, there = Piece(start + done, into.size - done), Piece(address + done, into.size - done)
-        count = read(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
-        if count <= 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
-        done += count
-
-
 def _protect(start: int, size: int, how: int) -> None:
     """Say what may be done with memory; without effect where the C library is out of reach."""
     with contextlib.suppress(OSError):
-        _libc("mprotect")(start, size, how)
-
-
-@cache
-def _libc(name: str) -> Any:
-    """A function of the C library."""
-    try:
-        import ctypes  # noqa: PLC0415 -- most runs do without
-
-        function = getattr(ctypes.CDLL(None, use_errno=True), name)
-    except (ImportError, AttributeError, OSError) as error:
-        raise OSError(38, f"{name}: {error}") from None
-    number = ctypes.c_long if name == "process_vm_readv" else ctypes.c_int
-    function.restype = number
-    if name == "mprotect":
-        function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    else:
-        pointer, count = ctypes.c_void_p, ctypes.c_ulong
-        function.argtypes = (ctypes.c_int, pointer, count, pointer, count, count)
-    return function
+        libc("mprotect")(start, size, how)

@@ -281,6 +281,26 @@ def test_what_is_too_large_for_the_segment_travels(text, monkeypatch):
         assert ask(backend, "sums", *arrays).arrays[0].tolist() == [n * 2.0**18 for n in range(4)]
 
 
+def test_memory_of_an_uncommonly_large_call_is_given_back(text, monkeypatch):
+    monkeypatch.setattr(shared, "KEPT", 2 << 20)
+    blocks = []
+    place = shared.Segment.place
+
+    def watched(segment, arrays):
+        places = place(segment, arrays)
+        blocks.append(os.fstat(segment.fd).st_blocks * 512)
+        return places
+
+    monkeypatch.setattr(shared.Segment, "place", watched)
+    large = np.full(1 << 20, 3, np.float64)
+    with RemoteBackend(text) as backend:
+        for x in (X, large, X, large, X):
+            np.testing.assert_array_equal(ask(backend, "conv2d", x).arrays[0], x + 1)
+            assert ask(backend, "writes_last", x.reshape(1, -1)).mutated == (0,)
+    assert max(blocks[2:4]) > large.nbytes
+    assert max(blocks[4:6]) <= (2 << 20) + shared.PAGE
+
+
 HARNESS = """
 import sys, time
 import numpy as np
