@@ -40,11 +40,9 @@ def listed(files: tuple[str, ...], backend: str | None) -> None:
     from rich.console import Console  # noqa: PLC0415 - --help is quick
     from rich.text import Text  # noqa: PLC0415
 
-    every = _known(files)
-    entries = [e for e in every if backend in (None, e.backend)]
-    if not entries and backend is not None:
-        names = ", ".join(sorted({e.backend for e in every}))
-        raise click.UsageError(f"no deviation of {backend!r} is known; there are some of {names}")
+    entries = _known(files)
+    if backend is not None:
+        entries = _those_of({backend}, entries)
     console = Console(emoji=False, soft_wrap=True)
     for entry in entries:
         modes = "" if entry.modes == ("*",) else f"  modes {', '.join(entry.modes)}"
@@ -75,9 +73,7 @@ def check(files: tuple[str, ...], backends: tuple[str, ...]) -> None:
     from convspec.harness.run import Run, run  # noqa: PLC0415
 
     names = {Label.of(name).backend for name in backends}
-    slugs = sorted({e.clause for e in entries if e.backend in names})
-    if not slugs:
-        raise click.UsageError(f"no deviation of {', '.join(sorted(names))} is known")
+    slugs = sorted({e.clause for e in _those_of(names, entries)})
     sys.exit(run(Run(backends, "quick", expression=" or ".join(slugs), deviations=files)))
 
 
@@ -103,6 +99,15 @@ def draft(results: str) -> None:
     written = list(drafts(data))
     click.echo("\n".join(written), nl=False)
     click.echo(f"{len(written)} drafts from {Path(results).name}: give each a reason and the least `where`", err=True)
+
+
+def _those_of(backends: set[str], entries: list[Any]) -> list[Any]:
+    """The entries of these backends; a usage error where there is none of any of them."""
+    found = [e for e in entries if e.backend in backends]
+    if not found:
+        named, known = (", ".join(sorted(names)) for names in (backends, {e.backend for e in entries}))
+        raise click.UsageError(f"no deviation of {named} is known; there are some of {known}")
+    return found
 
 
 def _known(files: tuple[str, ...]) -> list[Any]:

@@ -49,6 +49,7 @@ def of_deviation(entry: Deviation) -> tuple[dict[str, Any], dict[str, Any]]:
         "case": witness.to_dict(),
         "flaky": entry.flaky,
         "deviation": entry.id,
+        "declared": f"{entry.backend} {entry.versions}",
         "dtype": case_of(witness).dtype,
     }
     return finding, {"text": _text(entry), "name": entry.backend}

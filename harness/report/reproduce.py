@@ -119,7 +119,7 @@ def issue(finding: dict[str, Any], backend: dict[str, Any] | str) -> str:
     got = finding.get("got") or ("the process ends" if finding["kind"] in LOSSES else "what the script prints")
     expected = finding.get("expected") or "what the script prints"
     rows = [
-        ("Versions", versions or "not recorded: `convspec check --json` records them"),
+        ("Versions", versions or _without_versions(finding)),
         ("Backend", f"`{text}`"),
         ("Call", f"`{finding.get('call') or _call_of(finding)}`"),
         ("Expected", expected),
@@ -151,6 +151,13 @@ def _told(backend: dict[str, Any] | str) -> tuple[str, dict[str, Any]]:
 
 def _versions(said: dict[str, Any]) -> str:
     return ", ".join(f"{name} {version}" for name, version in (said.get("versions") or {}).items())
+
+
+def _without_versions(finding: dict[str, Any]) -> str:
+    """What stands for the versions of a backend that did not run here."""
+    if "declared" in finding:
+        return f"{finding['declared']}, as deviation `{finding['deviation']}` says; put in yours"
+    return "not recorded: `convspec check --json` records them"
 
 
 def _language(text: str) -> Language:

@@ -176,7 +176,7 @@ def test_the_list_is_of_one_backend_where_asked_and_says_when_there_is_none():
     assert "torch-" not in some
     none = subprocess.run([*command, "nope"], capture_output=True, text=True, check=False)
     assert (none.returncode, none.stdout) == (2, "")
-    assert "no deviation of 'nope' is known; there are some of jax, onnxruntime" in none.stderr
+    assert "no deviation of nope is known; there are some of jax, onnxruntime" in none.stderr
 
 
 # ---- wrong entries -----------------------------------------------------------------------------------------------

@@ -210,6 +210,14 @@ def test_an_issue_holds_versions_clause_and_script():
     assert script(finding, {"text": "torch", "versions": {"torch": "2.13.0"}}) in text
 
 
+def test_an_issue_of_a_deviation_names_the_releases_that_it_is_declared_for():
+    entry = ENTRIES["torch-no-channels-no-filters"]
+    text = issue(*findings.of_deviation(entry))
+    assert f"**Versions:** torch {entry.versions}, as deviation `{entry.id}` says" in text
+    bare = {key: value for key, value in findings.of_deviation(entry)[0].items() if key != "declared"}
+    assert "**Versions:** not recorded" in issue(bare, "torch")
+
+
 def convspec(*arguments: str) -> tuple[int, str, str]:
     done = CliRunner().invoke(main, ["repro", *arguments])
     return done.exit_code, done.stdout, done.stderr

@@ -220,6 +220,33 @@ class PoolUint8Signed(PoolThrough):
     kinds = {"uint8": np.int8}  # noqa: RUF012
 
 
+@mutant(
+    "dtype",
+    "max_pool: wider unsigned integers compared as signed ones",
+    pool(X, (2, 2), dtype="uint32", data="thousand", scale=3e6, put=[(0, np.s_[:, ::2], 100)]),
+)
+class PoolUnsignedAsSigned(PoolThrough):
+    kinds = {"uint16": np.int16, "uint32": np.int32, "uint64": np.int64}  # noqa: RUF012
+
+
+@mutant(
+    "dtype",
+    "max_pool: wider unsigned integers through floats that cannot hold them",
+    pool(X, (1, 1), dtype="uint64", data="ones", put=[(0, np.s_[...], 2**60 + 1)]),
+)
+class PoolUnsignedThroughFloat(PoolThrough):
+    kinds = {"uint32": np.float32, "uint64": np.float64}  # noqa: RUF012
+
+
+@mutant(
+    "dtype",
+    "max_pool of uint16 and uint32 comes out in the next wider signed type",
+    pool(X, (2, 2), dtype="uint16", data="thousand"),
+)
+class PoolUnsignedWidened(Returned):
+    op, kinds = "max_pool", {"uint16": np.int32, "uint32": np.int64}
+
+
 @mutant("dtype", "max_pool: float64 through float32", pool(X, (2, 2), dtype="float64"))
 class PoolFloat64ThroughFloat32(PoolThrough):
     kinds = {"float64": np.float32}  # noqa: RUF012
