@@ -296,7 +296,7 @@ class Judge:
         if answer.mutated:
             yield self._changed(case, answer)
         if answer.reused:
-            said = "A result of an earlier call changed in this one: its memory was used again."
+            said = "The memory of an earlier call's result was used again: it changed, or was handed out once more."
             yield self.finding(case, "result-owns-its-memory", "reused memory", said)
         if answer.aliases:
             which = ", ".join(order[i] for i in answer.aliases)

@@ -64,10 +64,12 @@ TILED: tuple[tuple[Any, ...], ...] = (
     ((1, 26, 24, 128), (3, 3), 16),
     ((4, 24, 26, 24), (5, 5), 24),
 )
+#: What else libraries choose one by: large kernels on large images, and matrix products of many rows and columns.
+ALSO: tuple[tuple[Any, ...], ...] = (((1, 42, 44, 1), (9, 9), 2), ((1, 8, 9, 64), (1, 1), 64))
 
 
 def tiled(dtype: str, level: str) -> Iterator[Case]:
     """Stride 1 and undilated, as transforms are for; half the taps of a filter are zero."""
     most = {"quick": 2, "standard": 5}.get(level, len(TILED)) + (dtype == "float32")
-    for seed, (x, kernel, filters) in enumerate(TILED[:most]):
+    for seed, (x, kernel, filters) in enumerate(TILED[:most] + ALSO):
         yield Case("conv2d", x, kernel, filters=filters, dtype=dtype, recipe="half-zero-w", seed=seed)

@@ -61,3 +61,15 @@ def far_apart(case: Case, rng: np.random.Generator) -> Data:
     huge, tiny = ("x", "w") if rng.integers(0, 2) else ("w", "x")
     scales = {huge: factor, tiny: 1 / factor}
     return {name: signed(rng, shape, 0.5, 1.0) * scales.get(name, 1.0) for name, shape in shapes(case).items()}
+
+
+@recipe("largest")
+def largest(case: Case, rng: np.random.Generator) -> Data:
+    """Exact. The largest finite numbers in x under one tap of a half a filter: a narrower x would round to infinity."""
+    data = integers(case, rng)
+    w, dy = np.zeros((case.taps, case.filters)), np.zeros(case.y)
+    if case.taps:
+        w[rng.integers(0, case.taps, case.filters), np.arange(case.filters)] = 0.5
+    if dy.size:
+        dy.flat[rng.integers(0, dy.size)] = 0.5
+    return data | {"x": nonzero(rng, 1, case.x) * FORMATS[case.dtype].largest, "w": w.reshape(case.w), "dy": dy}

@@ -395,4 +395,5 @@ def minus_zero(case: Case, rng: np.random.Generator) -> Data:
 
 from . import pool_recipes as _pool_recipes  # noqa: E402, F401 - entered beside these
 from . import range_recipes as _range_recipes  # noqa: E402, F401
+from . import special_recipes as _special_recipes  # noqa: E402, F401
 from . import statistical_recipes as _statistical_recipes  # noqa: E402, F401

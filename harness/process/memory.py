@@ -32,13 +32,26 @@ class HandedOut:
         """Remember these results; large ones are left out, for the copies cost time."""
         self._kept.extend([(array, array.tobytes()) for array in arrays if array.nbytes <= self.LARGEST])
 
-    def overwritten(self) -> bool:
-        """Whether an earlier result has changed since it was returned; it is forgotten then."""
+    def used_again(self, arrays: Sequence[Array]) -> bool:
+        """Whether an earlier result has changed since it was returned, or is handed out once more; forgotten then."""
         for one, copy in self._kept:
-            if one.tobytes() != copy:
+            if one.tobytes() != copy or _again(one, arrays):
                 self._kept.clear()
                 return True
         return False
+
+
+def _again(one: Array, arrays: Sequence[Array]) -> bool:
+    """Whether an array that is still in use, and so nobody else's, is in the memory of these."""
+    for array in arrays:
+        if array is one:
+            return one.size > 0
+        if not (array.flags.owndata and one.flags.owndata) and np.may_share_memory(array, one):
+            try:
+                return bool(np.shares_memory(array, one, max_work=10**4))  # type: ignore[arg-type]  # its stub knows two
+            except RuntimeError:  # too hard to decide exactly: bounds that overlap are taken for it
+                return True
+    return False
 
 
 def foul_free_memory(request: Request) -> None:

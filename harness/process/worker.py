@@ -89,7 +89,7 @@ def serve_one(backend: object, request: Request, mapping: Mapping | None = None)
     mutated = _mutated(laid)
     arrays, what = results(request.op, result)
     aliases = tuple(dict.fromkeys([n for n, one in enumerate(laid) for array in arrays if shares(array, one)]))
-    reused = HANDED_OUT.overwritten()
+    reused = HANDED_OUT.used_again(arrays)
     if aliases:  # told already; the input's memory is not to be held on to
         arrays = tuple([array.copy() for array in arrays])
     else:

@@ -1,15 +1,16 @@
 """The forward convolution: what is summed, over which taps, and what special values do (spec/conv2d.md)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from convspec.harness.cases import covering, past_bugs, real_shapes
+from convspec.harness.cases import covering, far, past_bugs, real_shapes
 from convspec.harness.cases.case import CONVOLUTIONS, Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.recipes import arrays
-from convspec.harness.cases.strategies import DILATIONS, LAYOUTS, UNIT, convolutions, pads_something, pools
+from convspec.harness.cases.strategies import DILATIONS, LAYOUTS, UNIT, VIEWS, convolutions, pads_something, pools
 from convspec.harness.cases.sweeps import corners, grid
 from convspec.harness.cases.windows import reads
 from convspec.harness.check import Array, Check
@@ -45,6 +46,14 @@ def test_padding_contributes_nothing(check: Check) -> None:
 def test_bias_added(check: Check) -> None:
     """One number a filter, added once, everywhere."""
     check(convolutions(check.dtype, bias=True, recipes=("integers", "real")))
+    base = Case("conv2d", (1, 3, 4, 2), (1, 1), filters=3, bias=True, dtype=check.dtype)
+    padded = base.but(padding=((1, 0), (0, 2)))  # padding has the bias, also where a 1x1 filter needs no window
+    apart = [padded, padded.but(strides=(1, 2)), padded.but(strides=(2, 1), kernel=(2, 1)), base.but(strides=(2, 2))]
+    grown = [
+        base.but(x=(1, 2, 3, n), filters=f, groups=g) for n, f, g in ((65, 3, 1), (130, 2, 1), (4, 66, 2), (6, 6, 6))
+    ]
+    views = [base.but(kernel=(2, 2), layout=layout) for layout in VIEWS]
+    check.each([*apart, *grown, *views])
 
 
 @clause("groups", dtypes=FLOATS)
@@ -163,6 +172,8 @@ def test_empty_batch(check: Check) -> None:
             base.but(padding="SAME"),
             base.but(strides=(2, 1)),
             base.but(x=(0, 4, 6, 3), padding="SAME", strides=(2, 2)),
+            base.but(x=(0, 4, 6, 4), filters=6, groups=2),
+            base.but(x=(0, 4, 6, 3), filters=3, groups=3, padding="SAME"),
         ]
     )
 
@@ -174,7 +185,7 @@ def test_no_input_channels(check: Check) -> None:
     check.each([base, base.but(padding="SAME"), base.but(x=(2, 5, 4, 0), strides=(2, 1))])
     check.each([base.but(op="conv2d_vjp"), base.but(op="conv2d_vjp", padding="SAME")])
     if check.judge.backend.hello.get("accepts_bias"):
-        check.each([base.but(bias=True)])
+        check.each([base.but(bias=True), base.but(bias=True, x=(2, 5, 4, 0), strides=(2, 1), padding="SAME")])
 
 
 @clause("conv2d-dtype-preserved", dtypes=FLOATS)
@@ -192,12 +203,26 @@ _APART: dict[str, Any] = {
 }
 
 
+def _unread(dtype: str) -> Iterator[Case]:
+    """Strides beyond the kernel, and images that the last window does not reach the end of."""
+    for number, (kernel, stride) in enumerate(((2, 4), (1, 2), (4, 5), (3, 4), (8, 9), (5, 7))):
+        rest = (kernel + stride) * 2 + number
+        one = Case("conv2d", (1, 2, rest, 1 + number % 3), (1, kernel), filters=2, dtype=dtype, recipe="nan-unread")
+        yield one.but(strides=(1, stride), seed=number)
+        yield one.but(x=(1, rest, 2, 1 + number % 3), kernel=(kernel, 1), strides=(stride, 1), seed=number)
+
+
 @clause("conv2d-nan", dtypes=FLOATS)
 def test_conv2d_nan(check: Check) -> None:
     """A NaN reaches exactly the outputs that read it."""
     check(convolutions(check.dtype, recipes=("nan-in-x",), wide=(None, "h", "w", "cin")))
     check(convolutions(check.dtype, recipes=("nan-in-w",), paddings=("VALID",), wide=(None, "cout")), share=0.4)
     check(convolutions(check.dtype, recipes=("nan-in-x", "inf-in-x"), **_APART), share=0.4)
+    base = Case("conv2d", (1, 3, 10, 1), (1, 3), filters=2, strides=(1, 3), dtype=check.dtype, recipe="nan-unread")
+    check.each([base, base.but(x=(1, 8, 3, 2), kernel=(2, 1), strides=(3, 1)), *_unread(check.dtype)])
+    apart = base.but(x=(1, 3, 4, 6), kernel=(2, 2), filters=6, strides=(1, 1), recipe="nan-group")
+    check.each([apart.but(groups=g, seed=s, padding="VALID") for g in (2, 3, 6) for s in range(2)])
+    check.each([apart.but(recipe="nan-in-x-zero-tap", seed=s) for s in range(2)])
 
 
 @clause("conv2d-infinity", dtypes=FLOATS)
@@ -221,6 +246,7 @@ def test_conv2d_overflow(check: Check) -> None:
     recipes = ("large", "overflow", "far-apart")
     check(convolutions(check.dtype, recipes=recipes, wide=(None, "cin")), also=apart, share=0.7)
     check(convolutions(check.dtype, recipes=("overshoot",), paddings=("VALID",), wide=(None,)), share=0.5)
+    check.each([small.but(recipe="largest", seed=seed, op=op) for seed in range(2) for op in CONVOLUTIONS])
 
 
 @clause("conv2d-signed-zero", dtypes=("float32",))
@@ -263,6 +289,12 @@ def test_attributes_combine(check: Check) -> None:
     check(convolutions(check.dtype, depthwise=True, channels=(2, 4), recipes=("integers",), **together), share=0.5)
     check(pools(check.dtype, recipes=("distinct", "negative"), **together))
     check(pools(check.dtype, op="max_pool_vjp", recipes=("distinct", "ties"), **together))
+
+
+@clause("attributes-combine", dtypes=FLOATS)
+def test_attributes_combine__far(check: Check) -> None:
+    """Strides, dilations, pads and kernels past what narrow integers, fixed tables and unrolled loops hold."""
+    check.each(far.attributes(check.dtype, check.level), shadows=False)
 
 
 @clause("attributes-combine", dtypes=FLOATS)
@@ -315,6 +347,8 @@ def test_consistency_of_padding_taps(check: Check) -> None:
             Case("conv2d", (1, 2, 3, 1), (3, 3), filters=1, padding="SAME", dtype=dtype, recipe="inf-in-w", seed=s)
             for s in range(4)
         ]
+        small += [small[0].but(padding="SAME_LOWER"), small[0].but(padding=((1, 1), (1, 1)))]
+        small += [small[0].but(x=(1, 2, 3, n)) for n in (8, 24, 33)]
         if check.direct:
             check.relation(small, lambda ask, case: _MIXED if len(_readings(ask, case)) > 1 else None)
         check.holds(convolutions(dtype, **_OVER_PADDING), as_before, share=0.5, also=small, memory=True)

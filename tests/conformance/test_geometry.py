@@ -131,6 +131,9 @@ def test_same_lower(check: Check) -> None:
     check(convolutions(check.dtype, op="conv2d_vjp", recipes=("integers",), **lower), may_refuse=True, share=0.5)
     check(pools(check.dtype, recipes=("distinct",), **lower), may_refuse=True, share=0.5)
     check(pools(check.dtype, op="max_pool_vjp", recipes=("distinct",), **lower), may_refuse=True, share=0.5)
+    lower["dilations"] = DILATIONS
+    check(convolutions(check.dtype, recipes=("integers",), **lower), may_refuse=True, share=0.3)
+    check(pools(check.dtype, recipes=("distinct",), **lower), may_refuse=True, share=0.3)
 
 
 @clause("per-axis-attributes", dtypes=FLOATS)

@@ -112,13 +112,15 @@ def test_conv2d_gradient_nan(check: Check) -> None:
     # A gradient may be computed as a convolution of dy with zeros around and between: there the NaN may spread.
     thin = gradients(check, recipes=("nan-in-w-thin-dy", "nan-in-x-thin-dy"), **valid)
     check(thin, nan_may_spread=True, share=0.5)
+    tap = Case("conv2d_vjp", (1, 3, 4, 2), (2, 2), filters=2, dtype=check.dtype, recipe="nan-in-dy-zero-tap")
+    check.each([tap.but(seed=seed) for seed in range(3)])
 
 
 @clause("conv2d-gradient-empty", dtypes=FLOATS)
 def test_conv2d_gradient_empty(check: Check) -> None:
     """No image: dw is a sum of nothing, so zero, in its full shape. No output: all gradients are zero."""
     base = Case("conv2d_vjp", (0, 4, 5, 2), (3, 2), filters=3, dtype=check.dtype)
-    check.each([base, base.but(padding="SAME", strides=(2, 1))])
+    check.each([base, base.but(padding="SAME", strides=(2, 1)), base.but(x=(0, 4, 5, 4), filters=6, groups=2)])
     check.each([base.but(x=(1, 2, 2, 1), kernel=(3, 3)), base.but(x=(2, 1, 3, 2), kernel=(2, 2))], may_refuse=True)
 
 
@@ -149,6 +151,8 @@ def test_max_pool_gradient_overlaps_add(check: Check) -> None:
     kernels = ((2, 2), (3, 3), (3, 2), (4, 4), (5, 3))
     check(pool_gradients(check, kernels=kernels, strides=(*UNIT, (2, 1), (1, 2), (2, 2)), where=overlaps))
     check(pool_gradients(check, recipes=("real-pool",), kernels=kernels, strides=UNIT), share=0.5)
+    long = Case("max_pool_vjp", (1, 40, 3, 1), (3, 2), padding="SAME", dtype=check.dtype, recipe="real-pool")
+    check.each([long, long.but(x=(1, 3, 70, 1), kernel=(2, 5)), long.but(x=(2, 33, 35, 1), kernel=(4, 4))])
 
 
 @clause("max-pool-gradient-padding", dtypes=FLOATS)

@@ -48,6 +48,8 @@ def test_max_pool_no_valid_tap(check: Check) -> None:
             base.but(kernel=(2, 2), dilations=(2, 2), x=(2, 1, 1, 3)),
         ]
     )
+    beyond = base.but(x=(1, 2, 3, 1), dilations=(1, 1), strides=(1, 2), padding=((0, 0), (3, 4)), kernel=(1, 2))
+    check.each([beyond, beyond.but(x=(1, 3, 2, 2), kernel=(2, 1), strides=(2, 1), padding=((4, 3), (0, 1)))])
 
 
 @clause("max-pool-type-unchanged", dtypes=(*FLOATS, *INTEGERS))
@@ -61,6 +63,12 @@ def test_max_pool_nan(check: Check) -> None:
     """A NaN in the window is the maximum."""
     smallest = [Case("max_pool", (1, 1, 3, 1), (1, 2), dtype=check.dtype, recipe="nan-in-x", seed=s) for s in range(4)]
     check(pools(check.dtype, recipes=("nan-in-x", "some-nan")), also=smallest)
+    base = Case("max_pool", (1, 3, 20, 1), (1, 9), dtype=check.dtype, recipe="nan-in-x")
+    longs = [base.but(kernel=(1, n), recipe=r) for n in (8, 9, 16, 17) for r in ("nan-in-x", "some-nan")]
+    turned = [base.but(x=(1, 20, 3, 1), kernel=(n, 2)) for n in (8, 17)]
+    tails = [base.but(x=(2, 3, 4, n), kernel=(2, 2), recipe="some-nan") for n in (5, 6, 7, 8, 9, 17, 33)]
+    unread = base.but(x=(1, 5, 11, 2), kernel=(2, 2), strides=(3, 4), recipe="nan-unread")
+    check.each([*longs, *turned, *tails, unread, unread.but(kernel=(1, 1), strides=(2, 3))])
 
 
 @clause("max-pool-infinity", dtypes=FLOATS)
@@ -108,6 +116,11 @@ def test_max_pool_integers(check: Check) -> None:
     check(pools(check.dtype, recipes=("distinct", "negative", "ties")))
     apart = Case("max_pool", (1, 3, 4, 2), (2, 2), padding=((2, 2), (0, 3)), dtype=check.dtype, recipe="negative")
     check.each([apart, apart.but(recipe="distinct")])  # windows without an element: the lowest number of the type
+    if check.judge.backend.hello.get("argmax"):
+        check.each(
+            [apart.but(op="max_pool_with_argmax", padding="VALID", recipe="distinct", seed=s) for s in range(3)],
+            may_refuse=True,
+        )
 
 
 @clause("max-pool-dilation", dtypes=FLOATS)
@@ -160,6 +173,8 @@ def test_max_pool_argmax_first(check: Check) -> None:
     lowest = ("all-minus-inf", "some-inf", "some-nan")  # beside padding minus infinity is left open
     check.each(base.but(recipe=r, padding="VALID") for r in lowest)
     check.each([base.but(recipe="distinct", padding=((2, 2), (0, 0))), base.but(recipe="ties", dilations=(2, 2))])
+    far = base.but(x=(1, 2, 32800, 1), kernel=(1, 2), strides=(1, 2), recipe="distinct")  # past 16 bits
+    check.each([far, far.but(x=(1, 258, 260, 1), kernel=(2, 2), strides=(2, 2))], shadows=False)
 
 
 @clause("convolution-activation-pooling", dtypes=("float32",))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from convspec.adapters.backend import Contract
+from convspec.harness.cases import far
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.formats import FLOATS
 from convspec.harness.cases.measured import measured, tiled
@@ -47,6 +48,7 @@ def test_error_bound_gradients(check: Check) -> None:
     check(convolutions(check.dtype, op="conv2d_vjp", recipes=recipes), share=2)
     small = Case("conv2d_vjp", (1, 3, 4, 2), (2, 2), filters=2, dtype=check.dtype)
     extremes = [small.but(recipe=recipe, seed=seed) for recipe in ("overflow", "far-apart") for seed in range(4)]
+    extremes += [small.but(recipe="overflow", x=(1, 4, 5, 2), filters=f, padding="SAME") for f in (4, 8)]
     check(
         convolutions(check.dtype, op="conv2d_vjp", recipes=("overflow", "far-apart"), wide=(None,)),
         also=extremes,
@@ -59,9 +61,15 @@ def test_full_precision_inputs(check: Check) -> None:
     """No operand is rounded to TF32, bfloat16 or anything else before it is multiplied."""
     wide = (None, "cin", "cout", "kernel")
     check(convolutions(check.dtype, recipes=("odd", "odd-w", "odd-wide", "odd-wide-w"), wide=wide))
+    aligned = Case("conv2d", (1, 3, 8, 32), (1, 2), filters=32, dtype=check.dtype, recipe="odd")
+    eight = aligned.but(x=(1, 8, 9, 8), kernel=(3, 3), filters=8, padding="SAME")
+    units = [aligned, aligned.but(recipe="odd-w"), aligned.but(x=(1, 8, 16, 64), filters=64, kernel=(1, 1)), eight]
+    check.each(units)  # sizes that matrix units of a narrower type are chosen for
     recipes = ("odd", "odd-w", "odd-dy", "odd-wide", "odd-wide-w", "odd-wide-dy")
     if check.dtype not in NARROW:  # there a gradient's faults are those of its accumulator, a clause of its own
         check(convolutions(check.dtype, op="conv2d_vjp", recipes=recipes, wide=wide), share=0.7)
+        back = [case.but(op="conv2d_vjp", recipe=r) for case in (aligned, eight) for r in ("odd", "odd-w", "odd-dy")]
+        check.each(back)
 
 
 @clause("effective-precision", dtypes=FLOATS)
@@ -139,6 +147,7 @@ def test_tail_sizes(check: Check) -> None:
     """Every size from 1 and off by one around 8, 16, 32, 64, 128, one axis at a time; every kernel up to 11."""
     check.each(tails(check.dtype, check.level))
     check.each(beyond_tails(check.dtype, check.level))
+    check.each(far.sizes(check.dtype, check.level), shadows=False)
 
 
 @clause("deterministic", dtypes=FLOATS)
@@ -157,6 +166,8 @@ def test_deterministic(check: Check) -> None:
 
     check.holds(convolutions(check.dtype, recipes=("real",)), same_again, share=0.4)
     check.holds(convolutions(check.dtype, op="conv2d_vjp", recipes=("real",)), same_again, share=0.3)
+    overlapping = Case("max_pool_vjp", (2, 9, 10, 3), (3, 3), padding="SAME", dtype=check.dtype, recipe="real-pool")
+    check.relation([overlapping, overlapping.but(x=(1, 24, 33, 2), kernel=(5, 4))], same_again)
 
 
 @clause("batch-invariance", dtypes=FLOATS)
