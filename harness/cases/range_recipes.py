@@ -51,7 +51,7 @@ def large(case: Case, rng: np.random.Generator) -> Data:
 def overflow(case: Case, rng: np.random.Generator) -> Data:
     """Sums beyond the output's largest number: infinity is the rounded answer, where the accumulator holds the sum."""
     data = large(case, rng)
-    return {name: np.abs(a) * (16 if name == "x" else 2) for name, a in data.items()}
+    return {name: np.abs(a) * (2 if name == "w" else 16) for name, a in data.items()}
 
 
 @recipe("far-apart")

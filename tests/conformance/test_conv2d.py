@@ -347,8 +347,8 @@ def test_consistency_of_padding_taps(check: Check) -> None:
             Case("conv2d", (1, 2, 3, 1), (3, 3), filters=1, padding="SAME", dtype=dtype, recipe="inf-in-w", seed=s)
             for s in range(4)
         ]
-        small += [small[0].but(padding="SAME_LOWER"), small[0].but(padding=((1, 1), (1, 1)))]
-        small += [small[0].but(x=(1, 2, 3, n)) for n in (8, 24, 33)]
+        small += [small[s].but(padding=p) for s in (1, 2) for p in ("SAME_LOWER", ((1, 1), (1, 1)))]
+        small += [small[s].but(x=(1, 2, 3, n)) for s in (1, 2) for n in (8, 24, 33)]
         if check.direct:
             check.relation(small, lambda ask, case: _MIXED if len(_readings(ask, case)) > 1 else None)
         check.holds(convolutions(dtype, **_OVER_PADDING), as_before, share=0.5, also=small, memory=True)

@@ -91,4 +91,5 @@ def test_errors_leave_no_trace(check: Check) -> None:
                     return f"After an invalid call ({name.replace('_', ' ')}) a valid one is answered otherwise."
         return None
 
-    check.relation([conv, pool, conv.but(op="conv2d_vjp"), pool.but(op="max_pool_vjp")], unmoved)
+    four = [conv, pool, conv.but(op="conv2d_vjp"), pool.but(op="max_pool_vjp")]
+    check.relation([*four, *(case.but(padding="VALID", strides=(2, 1)) for case in four)], unmoved)
