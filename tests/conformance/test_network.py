@@ -6,6 +6,7 @@ import pytest
 from hypothesis import strategies as st
 
 from convspec.harness.cases.case import Case
+from convspec.harness.cases.recipes import arrays
 from convspec.harness.cases.strategies import convolutions
 from convspec.harness.check import Check
 
@@ -38,14 +39,22 @@ def plain(check: Check, op: str, batch: int) -> Iterator[Case]:
 def test_fused_block(check: Check) -> None:
     """The block is its parts, one after the other."""
     check.each(plain(check, "block", 2))
-    alone = [case for case in plain(check, "block", 1) if case.pool is None]  # what pools do with it is their own clause
-    check.each(case.but(recipe="nan-in-x") for case in alone)
+    alone = [
+        case for case in plain(check, "block", 1) if case.pool is None
+    ]  # of pools it is a clause
+    if check.direct:  # a declared transform mixes pixels
+        check.each(case.but(recipe="nan-in-x") for case in alone)
     check(blocks(check, "block"))
 
 
 @clause("fused-block-gradient", dtypes=("float32", "float64"))
 def test_fused_block_gradient(check: Check) -> None:
     """So are its gradients: of the image, the filters and the bias."""
+    if not check.direct:  # its error decides whether a sum of zero is above zero, and which of two is larger
+        check.relation(
+            plain(check, "block_vjp", 2), lambda ask, case: None if ask(case, arrays(case)) else "No result."
+        )
+        return
     check.each(plain(check, "block_vjp", 2))
     check(blocks(check, "block_vjp"))
 
