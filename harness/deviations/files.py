@@ -180,7 +180,11 @@ def _built(of: _Entry, shows: tuple[str, ...]) -> Deviation:
     except PredicateError as error:
         raise of.wrong(f"where: {error}", "where") from None
     witness = _witness(of)
-    if not covers(where, witness):
+    try:
+        covered = covers(where, witness)
+    except Exception as error:  # a word that looks at the data of a witness that has none
+        raise of.wrong(f"where: it breaks on the witness: {type(error).__name__}: {error}", "where") from None
+    if not covered:
         raise of.wrong(f"the witness is not one of the calls where {data['where']!r}", "witness")
     optional = {key: _names(of, key) for key in ("also", "modes", "devices") if key in data}
     return Deviation(

@@ -1,0 +1,81 @@
+"""Wrong entries of deviations files: whatever stands in them, one line says file, line and what to do."""
+
+import subprocess
+import sys
+
+import pytest
+from test_deviations import ENTRY, entry, written
+
+from convspec.harness.deviations import DeviationError, read
+from convspec.harness.deviations.predicate import Predicate, PredicateError
+
+
+def told(file):
+    """What is said of a file with a fault."""
+    with pytest.raises(DeviationError) as error:
+        read(file)
+    assert "\n" not in str(error.value)
+    return str(error.value).removeprefix(f"{file}:")
+
+
+# where
+
+#: An expression that would break when it is asked, and what is said of it.
+BREAKS = {
+    "strides > 1": "'strides' is 2 values and '1' is a number; say which: min(strides)",
+    "strides == 1": "'strides' is 2 values and '1' is a number",
+    "op < 1": "'op' is text and '1' is a number",
+    "strides[5] > 1": "write which: 0 to 1",
+    "pads[-5] > 1": "write which: 0 to 3",
+    "strides[bias] > 1": "write which: 0 to 1",
+    "op[0] == 'c'": "'op' is text, which has no elements",
+    "1 % 0 == 0": "0 may be zero",
+    "width % batch == 0": "batch may be zero",
+    "width // (height - 1) > 1": "may be zero",
+    "op + 1 == 1": "arithmetic is for numbers",
+    "op * 1000000000 == ''": "arithmetic is for numbers",
+    "-op == 1": "only a number has a negative",
+    "min() > 1": "min takes a pair, as in min(strides)",
+    "max(batch) > 1": "max takes a pair",
+    "max((1, op)) == 1": "max takes a pair",
+    "len(batch) > 1": "len takes one tuple",
+    "any(batch, nan)": "any takes one tuple",
+    "nan in 3": "'3' is a number, which nothing is in",
+    "1 in op": "which nothing is in",
+    "min > 1": "min is a function: call it",
+    "min": "min is a function: call it",
+    "height > 1.5": "only text and whole numbers",
+    "op == None": "only text and whole numbers",
+    f"height < {2**63}": "only text and whole numbers",
+    "not " * 20_000 + "nan": "up to 4000 are read",
+    "not " * 900 + "nan": "nested more than 40 deep",
+    "(" * 1000 + "nan" + ")" * 1000: "too many nested parentheses",
+}
+
+
+@pytest.mark.parametrize("where", BREAKS, ids=lambda text: text[:30])
+@pytest.mark.parametrize("before", ["", "op == 'max_pool' or ", "nan and "])
+def test_an_expression_that_would_break_is_refused_though_something_before_it_hides_it(where, before):
+    with pytest.raises(PredicateError) as error:
+        Predicate(before + where)
+    assert BREAKS[where] in str(error.value) or "up to 4000" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["strides + dilations == (1, 1, 1, 1)", "width % groups == 0 and width // strides[1] > 1", "kernel == [1, 2]",
+     "strides in ((1, 2), (2, 1))", "'pool' in op", "strides < (2, 2)", "pads[-1] > 0", "max(height, width) > 1",
+     "len(strides) == 2 and all(kernel)", "height - 1 >= -1 and width % max(strides) == 0"],
+)  # fmt: skip
+def test_what_has_a_value_in_every_call_is_read(where):
+    Predicate(where)
+
+
+def test_a_wrong_expression_is_told_with_file_and_line_and_ends_with_2(tmp_path):
+    file = written(tmp_path, entry(where="\"op == 'max_pool' or strides > 1\""))
+    assert told(file).startswith("6: where: 'strides > 1': ")
+    command = [sys.executable, "-m", "convspec.harness.cli", "deviations", "check", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert ENTRY["id"][1:-1] not in done.stdout
