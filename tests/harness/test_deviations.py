@@ -194,7 +194,7 @@ def test_the_list_is_of_one_backend_where_asked_and_says_when_there_is_none():
         (entry(shows='"wrong"'), 7, "shows has 'wrong'"),
         (entry(kind='"opinion"'), 8, "it must be one of bug"),
         (entry(reason='" "'), 9, "reason is empty; say why"),
-        (entry(witness='{ op = "max_pool" }'), 10, "the witness is no case"),
+        (entry(witness='{ op = "max_pool" }'), 10, "the witness: it is no case"),
         (entry(test='"test_pool"'), 11, "unknown key 'test'"),
         (entry(backend="3"), 3, "must be text"),
         ("[[deviation]]\nid = \n", 2, "not TOML"),

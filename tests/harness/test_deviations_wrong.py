@@ -79,3 +79,64 @@ def test_a_wrong_expression_is_told_with_file_and_line_and_ends_with_2(tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert ENTRY["id"][1:-1] not in done.stdout
+
+
+# witness
+
+CONV = 'op = "conv2d", x = [1, 2, 3, 2], kernel = [2, 2], filters = 2'
+POOL = 'op = "max_pool", x = [1, 1, 2, 1], kernel = [1, 2], recipe = "nan-in-x"'
+#: A witness that no run could ask, and what is said of it.
+WITNESSES = {
+    POOL.replace("nan-in-x", "nan-in-xx"): "recipe is 'nan-in-xx'; did you mean 'nan-in-x'?",
+    POOL.replace("max_pool", "max_poo"): "op is 'max_poo'; did you mean 'max_pool'?",
+    f'{POOL}, dtype = "complex64"': "dtype is 'complex64'; ",
+    f'{POOL}, layout = "weird"': "layout is 'weird'; known are C, F",
+    f'{POOL}, seed = "weird"': "seed is 'weird'; it must be a whole number",
+    f"{POOL}, seed = -1": "seed is '-1'",
+    f'{POOL}, bias = "no"': "bias is 'no'; it must be true or false",
+    f'{POOL}, padding = "same"': "padding is 'same'; it must be 'SAME'",
+    f"{POOL}, strides = 2": "strides is 2; it must be 2 whole numbers",
+    f"{POOL}, pool = [[1, 1], [1, 1], 'VALID']": "only block and block_vjp have one",
+    f"{POOL}, colour = 1": "unexpected keyword argument 'colour'",
+    POOL.replace("[1, 1, 2, 1]", "[1, 100000, 100000, 100]"): "a witness has 16777216 elements at most",
+    POOL.replace("[1, 1, 2, 1]", "[1, 1, 2]"): "x is (1, 1, 2); it must be 4 whole numbers",
+    POOL.replace("[1, 1, 2, 1]", "[1, 1, 2, -1]"): "it must be 4 whole numbers, 0 or more each",
+    f"{CONV}, groups = 3": "does not divide the 2 channels",
+    f"{CONV}, padding = [[9000000, 9000000], [9000000, 9000000]]": "y has the shape",
+    f'{CONV}, dtype = "int8"': "it cannot be asked: KeyError: 'int8'",
+    f'change = "pad_empt", case = {{ {CONV} }}': "change is 'pad_empt'; did you mean 'pad_empty'?",
+    f'change = "ksize_zero", case = {{ {CONV} }}': "change is 'ksize_zero'; ",
+    f'change = "pad_empty", case = {{ {CONV} }}, seed = 1': "and nothing else",
+}
+
+
+@pytest.mark.parametrize("witness", WITNESSES, ids=lambda text: text[-40:])
+def test_a_witness_that_no_run_could_ask_is_refused(witness, tmp_path):
+    said = told(written(tmp_path, entry(where='""', witness=f"{{ {witness} }}")))
+    assert said.startswith("10: the witness: ")
+    assert WITNESSES[witness] in said
+
+
+@pytest.mark.parametrize("witness", ["5", '"change"', "[]"])
+def test_a_witness_is_a_table(witness, tmp_path):
+    assert "is no table such as" in told(written(tmp_path, entry(witness=witness)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "line", "words"),
+    [
+        ({"url": "5"}, 11, "url is 5; it must be text"),
+        ({"flaky": '"no"'}, 11, "flaky is 'no'; it must be true or false"),
+        ({"flaky": "1"}, 11, "flaky is 1; it must be true or false"),
+        ({"id": '""'}, 2, "id is empty"),
+        ({"backend": '"torch@eager"'}, 3, "without device, mode and NAME, as 'torch'"),
+        ({"backend": '"torch:cuda"'}, 3, "without device, mode and NAME, as 'torch'"),
+        ({"backend": '"torch%old"'}, 3, "without device, mode and NAME, as 'torch'"),
+        ({"backend": '"mine.py:Mine"'}, 3, "without device, mode and NAME, as 'mine.py'"),
+        ({"backend": '""'}, 3, "backend is ''"),
+    ],
+)
+def test_what_is_of_another_type_or_no_backend_has_is_refused(changes, line, words, tmp_path):
+    said = told(written(tmp_path, entry(**changes)))
+    assert said.startswith(f"{line}: ")
+    assert words in said
