@@ -108,9 +108,9 @@ def known(
 ) -> dict[str, dict[str, Any]]:
     """Each deviation that concerns a backend, with what became of its witness and the dtypes that it was seen in.
 
-    `state` is *reproduced*; *stale*: the witness passes, or shows `otherwise`, other kinds of finding than declared; *not
-    shown this time*, for a flaky one; *refused*; *not asked*: no case of its clause is like its witness; or *not run*:
-    the cell of its witness was left out.
+    `state` is *reproduced*; *stale*: the witness passes, or shows `otherwise`, kinds of finding that are not declared;
+    *not shown this time*, for a flaky one; *refused*; *not asked*: no case of its clause is like its witness; or *not
+    run*: the cell of its witness was left out.
     """
     mine = [c for c in cells if c["backend"] == backend]
     out = {}
