@@ -85,6 +85,9 @@ def read(path: str | Path, *, name: str | None = None) -> list[Deviation]:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         raise DeviationError(f"{name}:{line[1] if line else 1}: not TOML: {error}") from None
+    except (RecursionError, ValueError) as error:  # lists in lists in lists; a number of ten thousand digits
+        why = "lists or tables are nested too deep" if isinstance(error, RecursionError) else error
+        raise DeviationError(f"{name}:1: it cannot be read as TOML: {why}") from None
     tables = data.pop("deviation", [])
     if data or not isinstance(tables, list):
         raise DeviationError(f"{name}:1: unknown table {next(iter(data), 'deviation')!r}; entries are [[deviation]]")

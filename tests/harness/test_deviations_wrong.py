@@ -6,8 +6,11 @@ import sys
 import pytest
 from test_deviations import ENTRY, entry, written
 
+from convspec.harness.cases.case import Case
 from convspec.harness.deviations import DeviationError, read
+from convspec.harness.deviations.draft import drafts
 from convspec.harness.deviations.predicate import Predicate, PredicateError
+from convspec.harness.verdict import Finding
 
 
 def told(file):
@@ -140,3 +143,34 @@ def test_what_is_of_another_type_or_no_backend_has_is_refused(changes, line, wor
     said = told(written(tmp_path, entry(**changes)))
     assert said.startswith(f"{line}: ")
     assert words in said
+
+
+# files
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a = " + "[" * 100_000, "nested too deep"), ("a = " + "{ b = " * 100_000, "nested too deep"),
+     ("a = " + "1" * 10_000, "cannot be read as TOML")],
+    ids=["lists", "tables", "digits"],
+)  # fmt: skip
+def test_a_file_that_python_cannot_read_is_one_line(text, words, tmp_path):
+    said = told(written(tmp_path, text))
+    assert said.startswith("1: ")
+    assert words in said
+
+
+# drafts
+
+
+def test_a_draft_of_a_call_that_a_death_was_blamed_on_later_has_its_own_dtype(tmp_path):
+    case = Case("max_pool", (1, 1, 2, 1), (1, 2), dtype="float64", recipe="distinct").to_dict()
+    finding = Finding("max-pool-maximum", "crash", "After this call the process died in the next one.", case=case)
+    findings = [finding.to_dict()]
+    results = {"backends": {}, "cells": [{"backend": "mine", "dtype": "float32", "findings": findings}]}
+    (entry_of,) = read(written(tmp_path, *drafts(results)))
+    assert entry_of.covers(entry_of.witness)
+    assert "dtype == 'float64'" in entry_of.where.text
+    results["cells"].append({"backend": "mine", "dtype": "all", "findings": findings})
+    (entry_of,) = read(written(tmp_path, *drafts(results)))
+    assert "dtype" not in entry_of.where.text
