@@ -1,15 +1,23 @@
 """Wrong entries of deviations files: whatever stands in them, one line says file, line and what to do."""
 
+import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
+from click.testing import CliRunner
+from reported import ENTRY as ENTRY_OF_RUN
+from reported import FINDING, cell, run_of
+from rich.console import Console
 from test_deviations import ENTRY, entry, written
 
 from convspec.harness.cases.case import Case
+from convspec.harness.cli import main
 from convspec.harness.deviations import DeviationError, read
 from convspec.harness.deviations.draft import drafts
 from convspec.harness.deviations.predicate import Predicate, PredicateError
+from convspec.harness.report.terminal import render
 from convspec.harness.verdict import Finding
 
 
@@ -174,3 +182,30 @@ def test_a_draft_of_a_call_that_a_death_was_blamed_on_later_has_its_own_dtype(tm
     results["cells"].append({"backend": "mine", "dtype": "all", "findings": findings})
     (entry_of,) = read(written(tmp_path, *drafts(results)))
     assert "dtype" not in entry_of.where.text
+
+
+# what is shown
+
+
+def test_the_list_takes_no_markup_and_no_control_from_a_file(tmp_path):
+    reason = r'"[bold]x[/bold] [/nope] \u001b[2J\u009b1m"'
+    file = written(tmp_path, entry(reason=reason, url='"[link=x]y[/z]"'))
+    done = CliRunner().invoke(main, ["deviations", "list", str(file)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert r"    [bold]x[/bold] [/nope] \x1b[2J\x9b1m" in done.output
+    assert "    [link=x]y[/z]" in done.output
+
+
+def test_no_control_of_a_backend_reaches_the_terminal():
+    """Neither by its message, nor by its name, its version or the reason of a deviation."""
+    bad = "\x1b]0;title\x07\x1b[2J\x9b\r"
+    wrong = replace(FINDING, message=bad, stderr=bad, got=bad, expected=bad)
+    cells = [cell("conv2d-sum", findings=[wrong], backend=f"mine{bad}") | {"state": "fail"}]
+    cells.append(cell("locality", "deviation", backend=f"mine{bad}", witnesses={"mine-leaks": "reproduced"}))
+    cells.append(cell("groups", "unsupported", reason=bad, reading=bad, backend=f"mine{bad}"))
+    known = {f"mine{bad}": {"mine-leaks": ENTRY_OF_RUN | {"reason": bad, "url": bad}}}
+    console = Console(width=110, file=io.StringIO(), emoji=False)
+    render(run_of(*cells, entries=known), console)
+    shown = console.file.getvalue()
+    assert not set(shown) & set("\x1b\x07\x9b\r")
+    assert r"\x1b[2J" in shown
