@@ -4,6 +4,7 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -14,7 +15,7 @@ from test_deviations import ENTRY, entry, written
 
 from convspec.harness.cases.case import Case
 from convspec.harness.cli import main
-from convspec.harness.deviations import DeviationError, read
+from convspec.harness.deviations import DeviationError, read, shipped
 from convspec.harness.deviations.draft import drafts
 from convspec.harness.deviations.predicate import Predicate, PredicateError
 from convspec.harness.report.terminal import render
@@ -209,3 +210,20 @@ def test_no_control_of_a_backend_reaches_the_terminal():
     shown = console.file.getvalue()
     assert not set(shown) & set("\x1b\x07\x9b\r")
     assert r"\x1b[2J" in shown
+
+
+@pytest.mark.parametrize("backend", ["mine.py", "mine"])
+def test_a_script_of_an_entry_that_names_no_object_is_refused_with_what_to_do(backend, tmp_path):
+    file = written(tmp_path, entry(backend=f'"{backend}"'))
+    done = CliRunner().invoke(main, ["repro", "mine-drops-nan", "--deviations", str(file)])
+    assert done.exit_code == 2
+    assert f"deviation 'mine-drops-nan' is of '{backend}', which names no object to call" in done.output
+    assert "`convspec check FILE.py:NAME -k max-pool-nan --json r.json`" in done.output
+    assert "`convspec repro FILE.py:NAME/max-pool-nan/float32 --results r.json`" in done.output
+
+
+def test_the_how_to_counts_what_ships():
+    page = (Path(__file__).parents[2] / "docs/how-to/deviation.md").read_text(encoding="utf-8")
+    ship = len(shipped())
+    assert f"The other {ship} are those that ship" in page
+    assert f"{ship + 1} deviations are well formed" in page
