@@ -75,10 +75,10 @@ def kind(  # noqa: PLR0911, PLR0912 - a branch for each kind of node
             return _element(node, of(value), value, index)
         case ast.Call(func=ast.Name(id=name), args=arguments):
             return _call(node, name, list(map(of, arguments)))
-        case ast.Compare(left=left, ops=operations, comparators=others):
+        case ast.Compare(left=left, ops=comparisons, comparators=others):
             sides = [left, *others]
-            for operation, one, other in zip(operations, sides, others, strict=False):
-                _compared(node, operation, (one, of(one)), (other, of(other)))
+            for comparison, one, other in zip(comparisons, sides, others, strict=False):
+                _compared(node, comparison, (one, of(one)), (other, of(other)))
             return NUMBER
     raise KindError(f"{_told(node)} may not stand in a predicate")
 

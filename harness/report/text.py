@@ -29,7 +29,8 @@ def describe(finding: Finding, width: int = 110) -> str:
         ("stderr", _last_lines(finding.stderr)),
     )
     lines += [f"  {name + ':':<10}{_below(value)}" for name, value in rows if value]
-    return visible("\n".join(lines))
+    told: str = visible("\n".join(lines))
+    return told
 
 
 def visible(value: Any) -> Any:
