@@ -220,7 +220,8 @@ class Check:
     def _replay(self, entry: Deviation, evaluate: Evaluate) -> None:
         """Ask the witness of a known deviation; where it shows what is declared, that belongs to the cell.
 
-        What else it may show does not: the other questions of a clause may want other calls. It is stale then.
+        What else it may show does not: the other questions of a clause may want other calls. It is stale then, and what
+        it showed of the clause is told.
         """
         for _ in range(TRIES if entry.flaky else 1):
             with self.judge.replaying(entry):
@@ -230,6 +231,8 @@ class Check:
             if shown:
                 break
         self.cell.findings.extend(shown)
+        if others := {one.kind for one in found if entry.breaks(one.clause) and one.kind not in entry.shows}:
+            self.cell.otherwise[entry.id] = sorted(others | {*self.cell.otherwise.get(entry.id, ())})
         said = HELD if shown else REFUSED if outcome.refused else FLAKY if entry.flaky else STALE
         before = self.cell.witnesses.get(entry.id, said)
         self.cell.witnesses[entry.id] = min(said, before, key=WITNESS.index)

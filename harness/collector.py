@@ -139,6 +139,8 @@ def merged(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     both["precision"] = one["precision"] | other["precision"]
     if errors := summed(one.get("errors", ()), other.get("errors", ())):
         both["errors"] = errors
+    if otherwise := {**one.get("otherwise", {}), **other.get("otherwise", {})}:
+        both["otherwise"] = otherwise
     said = [*one["witnesses"].items(), *other["witnesses"].items()]
     both["witnesses"] = dict(sorted(said, key=lambda item: WITNESS.index(item[1]), reverse=True))  # the last counts
     return both

@@ -105,8 +105,9 @@ class Cell:
     `told` names the known wrong readings that its cases told from the right answer, `reach` those that only cases
     could tell which the backend refused, with its reason; `vacuous` counts cases that could tell nothing. `precision`
     holds the effective bits of each result (y, dx, dw) that was measured. `witnesses` says of each known deviation
-    whose witness was asked here whether it is still *reproduced*, or *stale*. `errors` counts the compared elements by
-    how far within the bound they lie (`oracle.tally` has the classes); it is left out where nothing was counted.
+    whose witness was asked here whether it is still *reproduced*, or *stale*, and `otherwise` which kinds of finding it
+    showed that are not declared. `errors` counts the compared elements by how far within the bound they lie
+    (`oracle.tally` has the classes). Both are left out where there is nothing.
     """
 
     clause: str
@@ -128,6 +129,7 @@ class Cell:
     precision: dict[str, float] = field(default_factory=dict)
     witnesses: dict[str, str] = field(default_factory=dict)
     errors: list[int] = field(default_factory=list)
+    otherwise: dict[str, list[str]] = field(default_factory=dict)
 
     def conclude(self) -> State:
         """Settle the state from what was gathered."""
@@ -146,8 +148,9 @@ class Cell:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able data."""
         data = asdict(self) | {"state": str(self.state)}
-        if not self.errors:  # as in files of before there was such a count
-            del data["errors"]
+        for name in ("errors", "otherwise"):  # as in files of before there were such
+            if not data[name]:
+                del data[name]
         return data
 
     @classmethod

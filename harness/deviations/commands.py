@@ -40,17 +40,20 @@ def listed(files: tuple[str, ...], backend: str | None) -> None:
     from rich.console import Console  # noqa: PLC0415 - --help is quick
     from rich.text import Text  # noqa: PLC0415
 
+    from convspec.harness.report.text import visible  # noqa: PLC0415
+
     entries = _known(files)
     if backend is not None:
         entries = _those_of({backend}, entries)
-    console = Console(emoji=False, soft_wrap=True)
+    console = Console(emoji=False, markup=False, soft_wrap=True)
     for entry in entries:
         modes = "" if entry.modes == ("*",) else f"  modes {', '.join(entry.modes)}"
-        console.print(Text(entry.id, style="bold").append(f"  {entry.kind}", style="yellow"))
-        console.print(f"    {entry.backend} {entry.versions}{modes}  {entry.clause}", highlight=False, style="dim")
-        console.print(f"    {entry.reason}", highlight=False)
+        console.print(Text(visible(entry.id), style="bold").append(f"  {entry.kind}", style="yellow"))
+        about = visible(f"{entry.backend} {entry.versions}{modes}  {entry.clause}")
+        console.print(f"    {about}", highlight=False, style="dim")
+        console.print(f"    {visible(entry.reason)}", highlight=False)
         if entry.url:
-            console.print(f"    {entry.url}")
+            console.print(f"    {visible(entry.url)}")
     console.print(f"{len(entries)} deviations", highlight=False)
 
 

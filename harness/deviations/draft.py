@@ -39,7 +39,9 @@ def drafts(results: dict[str, Any]) -> Iterator[str]:
         for finding in cell["findings"]:
             if not finding["deviation"] and finding["case"]:
                 key = (cell["backend"], finding["clause"], finding["kind"])
-                seen.setdefault(key, []).append(finding | {"dtype": cell["dtype"]})
+                # A call is blamed for a death in the next one, and that may be in the cell of another dtype.
+                dtype = "all" if cell["dtype"] == "all" else case_of(asked(finding["case"])).dtype
+                seen.setdefault(key, []).append(finding | {"dtype": dtype})
     for (backend, clause, kind), findings in seen.items():
         yield _draft(results, backend, clause, kind, findings)
 
@@ -71,7 +73,7 @@ def where(finding: dict[str, Any], dtypes: list[str]) -> str:
     parts = [f"op == '{case_of(call).op}'"]
     if change := getattr(call, "change", ""):
         return f"{parts[0]} and change == '{change}'"
-    if dtypes != ["all"] and len(dtypes) < len(FLOATS):
+    if "all" not in dtypes and len(dtypes) < len(FLOATS):
         parts.append(f"dtype in ({', '.join(map(repr, dtypes))})" if len(dtypes) > 1 else f"dtype == '{dtypes[0]}'")
     parts += [words for words in TELLING if covers(Predicate(words), call)]
     return " and ".join(parts)

@@ -68,10 +68,13 @@ class Deviation:
         """Whether a call is one of those it is about."""
         return covers(self.where, case)
 
+    def breaks(self, clause: str) -> bool:
+        """Whether a clause is one of those that its cause breaks."""
+        return clause in (self.clause, *self.also) or ANY in self.also
+
     def explains(self, finding: Finding) -> bool:
         """Whether it is about this finding: its clause, its kind, its call."""
-        meant = finding.clause in (self.clause, *self.also) or ANY in self.also
-        if not meant or finding.kind not in self.shows or finding.case is None:
+        if not self.breaks(finding.clause) or finding.kind not in self.shows or finding.case is None:
             return False
         return self.covers(asked(finding.case))
 
@@ -82,7 +85,8 @@ class Deviation:
     def to_dict(self) -> dict[str, Any]:
         """What a results file says of it."""
         where = {"place": self.place, "lines": list(self.lines), "dtype": case_of(self.witness).dtype}
-        return {"id": self.id, "clause": self.clause, "kind": self.kind, "reason": self.reason, "url": self.url} | where
+        what = {"id": self.id, "clause": self.clause, "kind": self.kind, "shows": list(self.shows)}
+        return what | {"reason": self.reason, "url": self.url} | where
 
 
 @cache

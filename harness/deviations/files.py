@@ -16,12 +16,13 @@ from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from convspec.harness.cases.invalid import CHANGES
+from convspec.adapters import registry
 from convspec.harness.verdict import FINDING_KINDS
 from convspec.spec import UnknownClause, clause
 
-from .entry import KINDS, Deviation, asked, case_of, covers, within
+from .entry import KINDS, Deviation, covers, within
 from .predicate import Predicate, PredicateError
+from .witness import WitnessError, witness
 
 REQUIRED = ("id", "backend", "versions", "clause", "where", "shows", "kind", "reason", "witness")
 OPTIONAL = ("url", "also", "modes", "devices", "flaky")
@@ -84,6 +85,9 @@ def read(path: str | Path, *, name: str | None = None) -> list[Deviation]:
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"line (\d+)", str(error))
         raise DeviationError(f"{name}:{line[1] if line else 1}: not TOML: {error}") from None
+    except (RecursionError, ValueError) as error:  # lists in lists in lists; a number of ten thousand digits
+        why = "lists or tables are nested too deep" if isinstance(error, RecursionError) else error
+        raise DeviationError(f"{name}:1: it cannot be read as TOML: {why}") from None
     tables = data.pop("deviation", [])
     if data or not isinstance(tables, list):
         raise DeviationError(f"{name}:1: unknown table {next(iter(data), 'deviation')!r}; entries are [[deviation]]")
@@ -150,9 +154,7 @@ def _entry(of: _Entry) -> Deviation:
     for key in data:
         if key not in (*REQUIRED, *OPTIONAL):
             raise of.wrong(f"unknown key {key!r}; known are {', '.join((*REQUIRED, *OPTIONAL))}", key)
-    for key in ("id", "backend", "versions", "clause", "where", "kind", "reason"):
-        if not isinstance(data[key], str):
-            raise of.wrong(f"{key} is {data[key]!r}; it must be text", key)
+    _plain(of)
     for key in ("clause", "also"):
         for slug in (name for name in (_names(of, key) if key in data else ()) if name != "*"):
             try:
@@ -169,6 +171,22 @@ def _entry(of: _Entry) -> Deviation:
     return _built(of, shows)
 
 
+def _plain(of: _Entry) -> None:
+    """Refuse what is not of its type, and a backend's name that none has."""
+    data = of.data
+    for key in ("id", "backend", "versions", "clause", "where", "kind", "reason", "url"):
+        if not isinstance(data.get(key, ""), str):
+            raise of.wrong(f"{key} is {data[key]!r}; it must be text", key)
+    if not isinstance(data.get("flaky", False), bool):
+        raise of.wrong(f"flaky is {data['flaky']!r}; it must be true or false", "flaky")
+    if not data["id"].strip():
+        raise of.wrong("id is empty; name the entry", "id")
+    name = data["backend"]
+    if not name.strip() or set(name) & set(":@%"):  # no run would have a backend of that name
+        plain = registry.Label.of(name).backend or "torch"
+        raise of.wrong(f"backend is {name!r}; it is without device, mode and NAME, as {plain!r}", "backend")
+
+
 def _built(of: _Entry, shows: tuple[str, ...]) -> Deviation:
     data = of.data
     try:
@@ -179,8 +197,15 @@ def _built(of: _Entry, shows: tuple[str, ...]) -> Deviation:
         where = Predicate(data["where"])
     except PredicateError as error:
         raise of.wrong(f"where: {error}", "where") from None
-    witness = _witness(of)
-    if not covers(where, witness):
+    try:
+        made = witness(data["witness"])
+    except WitnessError as error:
+        raise of.wrong(f"the witness: {error}", "witness") from None
+    try:
+        covered = covers(where, made)
+    except Exception as error:  # a word that looks at the data of a witness that has none
+        raise of.wrong(f"where: it breaks on the witness: {type(error).__name__}: {error}", "where") from None
+    if not covered:
         raise of.wrong(f"the witness is not one of the calls where {data['where']!r}", "witness")
     optional = {key: _names(of, key) for key in ("also", "modes", "devices") if key in data}
     return Deviation(
@@ -192,9 +217,9 @@ def _built(of: _Entry, shows: tuple[str, ...]) -> Deviation:
         shows,
         data["kind"],
         " ".join(data["reason"].split()),
-        witness,
+        made,
         url=data.get("url", ""),
-        flaky=bool(data.get("flaky", False)),
+        flaky=data.get("flaky", False),
         place=f"{of.file}:{of.first}",
         lines=(of.first, of.last),
         **optional,
@@ -207,17 +232,3 @@ def _names(of: _Entry, key: str) -> tuple[str, ...]:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise of.wrong(f"{key} is {value!r}; it must be a name or a list of names", key)
     return tuple(names)
-
-
-def _witness(of: _Entry) -> Any:
-    data = of.data["witness"]
-    try:
-        witness = asked(data)
-        case = case_of(witness)
-        _ = case.window, case.y
-    except Exception as error:  # whatever a wrong witness does wrong, it is told in one line
-        raise of.wrong(f"the witness is no case: {type(error).__name__}: {error}", "witness") from None
-    change = getattr(witness, "change", None)
-    if change is not None and change not in CHANGES:
-        raise of.wrong(f"the witness's change is {change!r}; known are {', '.join(CHANGES)}", "witness")
-    return witness

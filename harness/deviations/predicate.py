@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ import numpy as np
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.recipes import given
 from convspec.harness.cases.windows import reads
+
+from .kinds import TEXT, Kind, KindError, kind, of_value
 
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
@@ -35,6 +38,10 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: operator.mod,
 }
 _CALLS: dict[str, Callable[..., Any]] = {"min": min, "max": max, "any": any, "all": all, "len": len}
+
+
+#: The longest and the deepest expression: what people write has a few hundred letters and five or six levels.
+LONGEST, DEEPEST = 4000, 40
 
 
 class PredicateError(Exception):
@@ -103,11 +110,19 @@ class Predicate:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        if len(text) > LONGEST:
+            raise PredicateError(f"an expression of {len(text)} letters; up to {LONGEST} are read")
         try:
             self._tree = ast.parse(text.strip() or "True", mode="eval").body
         except SyntaxError as error:
             raise PredicateError(f"{text!r} is no expression: {error.msg}") from None
+        except (ValueError, MemoryError, RecursionError) as error:  # Python's own limits
+            raise PredicateError(f"no expression that can be read: {error or type(error).__name__}") from None
         _check(self._tree)
+        try:
+            kind(self._tree, _words(), tuple(_CALLS))
+        except KindError as error:
+            raise PredicateError(str(error)) from None
 
     def __call__(self, case: Case, change: str = "") -> bool:
         """Whether the case is one of those that are meant."""
@@ -116,6 +131,11 @@ class Predicate:
 
 def _check(tree: ast.AST) -> None:
     """Refuse what a predicate may not hold, before any case is there."""
+    level: list[ast.AST] = [tree]
+    for _ in range(DEEPEST):  # first, and without recursion: all that follows has some
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if level:
+        raise PredicateError(f"the expression is nested more than {DEEPEST} deep; simplify it")
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id not in WORDS and node.id not in (*_CALLS, "change"):
             raise PredicateError(f"unknown word {node.id!r}; {_close(node.id)}")
@@ -124,6 +144,13 @@ def _check(tree: ast.AST) -> None:
         for part in _parts(node):
             if not isinstance(part, _ALLOWED):
                 raise PredicateError(f"{ast.unparse(node)!r}: {type(part).__name__} may not stand in a predicate")
+
+
+@cache
+def _words() -> dict[str, Kind]:
+    """The kind of each word: that of its value in some case."""
+    some = Case("conv2d", (1, 1, 1, 1), (1, 1), filters=1)
+    return {name: of_value(value(some)) for name, value in WORDS.items()} | {"change": TEXT}
 
 
 def _parts(node: ast.AST) -> Iterator[ast.AST]:

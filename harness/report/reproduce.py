@@ -84,7 +84,7 @@ def script(finding: dict[str, Any], backend: dict[str, Any] | str) -> str:
     text, said = _told(backend)
     if not finding.get("case"):
         raise NoReproducer(f"the finding of {finding['clause']} has no call to show")
-    language = _language(text)
+    language = _language(text, finding)
     parts = _parts(finding, language, Contract(**(said.get("contract") or {})))
     before = language.environment()
     data = [line for call in parts.calls for line in language.data(call)]
@@ -160,14 +160,20 @@ def _without_versions(finding: dict[str, Any]) -> str:
     return "not recorded: `convspec check --json` records them"
 
 
-def _language(text: str) -> Language:
-    """The language of a backend, by its name."""
+def _language(text: str, finding: dict[str, Any]) -> Language:
+    """The language of a backend, by its name; an entry of a deviations file names the file or module alone."""
     plain = text.partition("%")[0]
     try:
         named = registry.parse(plain)
     except BackendError as error:
         label = registry.Label.of(plain)
         if label.backend not in LANGUAGES:  # entry points may not be installed where scripts are written
+            if "declared" in finding:
+                raise NoReproducer(
+                    f"deviation {finding['deviation']!r} is of {text!r}, which names no object to call; a run does: "
+                    f"`convspec check FILE.py:NAME -k {finding['clause']} --json r.json`, then "
+                    f"`convspec repro FILE.py:NAME/{finding['clause']}/{finding['dtype']} --results r.json`"
+                ) from None
             raise NoReproducer(str(error)) from None
         named = registry.BackendName(plain, label.backend, label.device or None, label.mode or None)
     if named.kind == "command":

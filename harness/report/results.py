@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from convspec.harness.options import unwritten
-from convspec.harness.verdict import WITNESS, Finding, State, decides
+from convspec.harness.verdict import STALE, WITNESS, Finding, State, decides
 from convspec.spec import clauses
 
 from .schema import fault
@@ -108,8 +108,9 @@ def known(
 ) -> dict[str, dict[str, Any]]:
     """Each deviation that concerns a backend, with what became of its witness and the dtypes that it was seen in.
 
-    `state` is *reproduced*; *stale*: the witness passes; *not shown this time*, for a flaky one; *refused*; *not
-    asked*: no case of its clause is like its witness; or *not run*: the cell of its witness was left out.
+    `state` is *reproduced*; *stale*: the witness passes, or shows `otherwise`, kinds of finding that are not declared;
+    *not shown this time*, for a flaky one; *refused*; *not asked*: no case of its clause is like its witness; or *not
+    run*: the cell of its witness was left out.
     """
     mine = [c for c in cells if c["backend"] == backend]
     out = {}
@@ -120,17 +121,25 @@ def known(
         state = min(said, key=WITNESS.index) if said else "not asked" if ran else "not run"
         seen = [c["dtype"] for c in mine if any(f["deviation"] == name for f in c["findings"])]
         out[name] = entry | {"state": state, "dtypes": list(dict.fromkeys(seen))}
+        kinds = {kind for c in mine for kind in c.get("otherwise", {}).get(name, ())}
+        if state == STALE and kinds:
+            out[name]["otherwise"] = sorted(kinds)
     return out
 
 
 def stale(results: dict[str, Any]) -> list[str]:
-    """What is wrong with deviations, a line each: a witness that passes or is not asked, two entries of one call."""
+    """What is wrong with deviations, a line each: a witness that passes, shows something else or is not asked, two
+    entries of one call.
+    """
     lines = []
     for backend, entries in results["deviations"].items():
         for name, entry in entries.items():
             first, last = entry["lines"]
             place = f"{entry['place']}: deviation {name!r} of {backend}"
-            if entry["state"] == "stale":
+            if otherwise := entry.get("otherwise"):
+                what = f"its witness shows {' and '.join(otherwise)}, not {' or '.join(entry.get('shows', ()))}"
+                lines.append(f"{place} is not as declared: {what}; mend its `shows`, or declare the other fault too")
+            elif entry["state"] == STALE:
                 mend = f"delete lines {first} to {last}, or narrow its versions to the releases that show it"
                 lines.append(f"{place} is stale: its witness passes now; {mend}")
             if entry["state"] == "not asked":

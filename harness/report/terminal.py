@@ -21,7 +21,7 @@ from convspec.spec import clauses
 from . import words
 from .findings import command
 from .results import broken_musts, causes, stale, unasked
-from .text import describe
+from .text import describe, visible
 
 SIGNS = {
     State.PASS: ("✓", "green"),
@@ -46,6 +46,7 @@ Cells = list[dict[str, Any]]
 
 def render(results: dict[str, Any], console: Console, *, only_differing: bool = False, file: str | None = None) -> None:
     """Print the whole report; `file` is where the results were written."""
+    results = visible(results)
     for part in tables(results, console.width, only_differing=only_differing):
         console.print(part)
     console.print(LEGEND, style="dim")

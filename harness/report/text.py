@@ -5,7 +5,9 @@ May import the specification and the verdicts.
 
 from __future__ import annotations
 
+import re
 import textwrap
+from typing import Any
 
 from convspec.harness.verdict import Finding
 from convspec.spec import clause
@@ -27,7 +29,24 @@ def describe(finding: Finding, width: int = 110) -> str:
         ("stderr", _last_lines(finding.stderr)),
     )
     lines += [f"  {name + ':':<10}{_below(value)}" for name, value in rows if value]
-    return "\n".join(lines)
+    told: str = visible("\n".join(lines))
+    return told
+
+
+def visible(value: Any) -> Any:
+    r"""A text as a terminal may have it: what would steer one becomes an escape; so in all that a document holds.
+
+    A backend's words, and a file's, may hold anything: colours, a cleared screen, a title, half a character.
+
+    >>> visible({"message": ["\x1b[2J\x9b1mgone\r\nand\rhere"]})
+    {'message': ['\\x1b[2J\\x9b1mgone\nand\\rhere']}
+    """
+    if isinstance(value, str):
+        text = value.replace("\r\n", "\n")
+        return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], text)
+    if isinstance(value, dict):
+        return {visible(name): visible(inner) for name, inner in value.items()}
+    return [visible(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 def _below(text: str) -> str:

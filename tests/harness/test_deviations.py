@@ -11,6 +11,7 @@ import pytest
 from convspec.harness.cases.case import Case
 from convspec.harness.deviations import Declared, DeviationError, known, read
 from convspec.harness.deviations.predicate import Predicate, PredicateError
+from convspec.harness.report import schema
 from convspec.harness.verdict import Finding
 
 POOL = Case("max_pool", (1, 1, 2, 1), (1, 2), recipe="nan-in-x")
@@ -104,6 +105,18 @@ def test_a_witness_that_passes_is_stale_and_its_lines_are_named(tmp_path):
     assert "delete lines 3 to 12" in " ".join(said.split())
 
 
+def test_a_witness_that_shows_another_fault_is_told_as_that_and_not_to_be_deleted(tmp_path):
+    written(tmp_path, entry(shows='"shape"'))
+    status, said, document = judged(tmp_path, DROPS_NAN)
+    assert status == 1
+    said = " ".join(said.split())
+    assert "mine-drops-nan' of mine.py:Mine is not as declared: its witness shows value, not shape" in said
+    assert "passes now" not in said
+    assert "delete" not in said
+    assert document["deviations"]["mine.py:Mine"]["mine-drops-nan"]["otherwise"] == ["value"]
+    schema.validate(document)
+
+
 def test_a_flaky_one_that_does_not_show_is_no_fault(tmp_path):
     written(tmp_path, entry(flaky="true"))
     status, said, document = judged(tmp_path, "pass")
@@ -194,7 +207,7 @@ def test_the_list_is_of_one_backend_where_asked_and_says_when_there_is_none():
         (entry(shows='"wrong"'), 7, "shows has 'wrong'"),
         (entry(kind='"opinion"'), 8, "it must be one of bug"),
         (entry(reason='" "'), 9, "reason is empty; say why"),
-        (entry(witness='{ op = "max_pool" }'), 10, "the witness is no case"),
+        (entry(witness='{ op = "max_pool" }'), 10, "the witness: it is no case"),
         (entry(test='"test_pool"'), 11, "unknown key 'test'"),
         (entry(backend="3"), 3, "must be text"),
         ("[[deviation]]\nid = \n", 2, "not TOML"),

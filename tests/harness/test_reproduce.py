@@ -135,6 +135,40 @@ def test_a_script_for_ones_own_backend_ends_with_1_until_it_is_mended(op, dtype,
     assert mended.returncode == 0, mended.stdout + mended.stderr
 
 
+#: What a pool may return beside the right answer, whose elements are all right; and what is said of it.
+NOT_PLAIN = {
+    "right.astype('>f4')": "ndarray of >f4",
+    "right.tolist()": "list",
+    "[right]": "list",
+    "(right, right)": "tuple",
+    "np.ma.masked_array(right)": "MaskedArray",
+    "right.astype(object)": "ndarray of object",
+    "None": "NoneType",
+}
+
+
+@pytest.mark.parametrize("result", ["right", *NOT_PLAIN])
+def test_a_script_for_ones_own_backend_wants_a_plain_array_of_this_machine(result, tmp_path):
+    mended = MINE.replace("return windows.FAULT(axis=(-2, -1))", f"right = windows.max((-2, -1)); return {result}")
+    (tmp_path / "mine.py").write_text(mended.replace("OFFSET", "0"))
+    done = ran(tmp_path / "bug.py", script(found("max_pool", (2, 2), recipe="distinct"), "mine.py:Mine"), cwd=tmp_path)
+    assert done.returncode == (result in NOT_PLAIN), done.stderr
+    assert NOT_PLAIN.get(result, "") in done.stdout
+
+
+@pytest.mark.parametrize("result", ["dx, dw", "[dx, dw]", "dx, dw, dw", "dx", "np.stack([dw, dw])", "dx, dw.tolist()"])
+def test_a_script_wants_as_many_arrays_as_there_are_gradients(result, tmp_path):
+    right = result in ("dx, dw", "[dx, dw]")
+    case = Case("conv2d_vjp", (1, 2, 3, 1), (1, 2), filters=1)
+    finding = {"clause": "gradient-type-and-shape", "kind": "type", "message": "", "case": case.to_dict()}
+    (tmp_path / "mine.py").write_text(
+        "import convspec, numpy as np\nclass Mine:\n    def conv2d_vjp(self, x, w, dy, **options):\n"
+        f"        dx, dw = convspec.conv2d_vjp(x, w, dy, **options)\n        return {result}\n"
+    )
+    done = ran(tmp_path / "bug.py", script(finding, "mine.py:Mine"), tmp_path)
+    assert done.returncode == (not right), done.stderr
+
+
 def test_a_script_that_breaks_by_itself_does_not_look_like_the_fault(tmp_path):
     done = ran(tmp_path / "bug.py", script(found("max_pool", (2, 2), recipe="distinct"), "absent.py:Mine"), tmp_path)
     assert done.returncode == 2

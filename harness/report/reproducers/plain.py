@@ -5,10 +5,11 @@ May import `backend`, as the other languages. The backend's own file may import 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from convspec.adapters.registry import GROUP
 from convspec.harness.cases.recipes import alike_along
+from convspec.harness.process.worker import RESULTS
 
 from .backend import Array, Call, Language
 
@@ -32,6 +33,19 @@ def _first(axes: tuple[int, ...]) -> str:
 
 class Plain(Language):
     """Scripts for a backend that is a file, a module or an entry point."""
+
+    #: NumPy's own arrays are asked for, as the harness asks: no list, no mask, no swapped bytes.
+    convert: ClassVar[tuple[str, ...]] = (
+        "def as_numpy(result):",
+        '    """The result, float64 or its own type where that is an integer; its type, or what it is instead."""',
+        "    if not isinstance(result, np.ndarray) or isinstance(result, np.ma.MaskedArray):",
+        "        return np.empty(()), type(result).__name__",
+        "    array = np.asarray(result)",
+        "    dtype = array.dtype",
+        '    if not dtype.isnative or dtype.kind in "OSUMmc":',
+        '        return array, f"ndarray of {dtype}"',
+        '    return (array if dtype.kind in "iub" else array.astype(np.float64)), dtype.name',
+    )
 
     def imports(self) -> list[str]:
         """Find the object; a class is made one."""
@@ -83,8 +97,13 @@ class Plain(Language):
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
         positional = [name for name in call.arrays if name != "bias" or call.op in ("block", "block_vjp")]
         arguments = ", ".join([*positional, *(["bias=bias"] if len(positional) < len(call.arrays) else []), given])
+        head = f"def call{call.suffix}({', '.join(call.arrays)}):"
+        number = RESULTS.get(call.op, 1)
+        if number == 1:
+            return [head, f"    return [backend.{call.op}({arguments})]"]
         return [
-            f"def call{call.suffix}({', '.join(call.arrays)}):",
+            head,
             f"    result = backend.{call.op}({arguments})",
-            "    return list(result) if isinstance(result, (tuple, list)) else [result]",
+            f"    several = type(result) in (tuple, list) and len(result) == {number}",
+            f"    return list(result) if several else [result] * {number}",
         ]
