@@ -288,6 +288,9 @@ def wrong(backend, right, witness, slack=1):
             return found
     if any([bits(r) for r in got["results"]] != got["then"] for got in seen):
         return "a result changed after it was handed out"
+    if any(np.shares_memory(a, b) or a is b for one, two in itertools.combinations(seen, 2)
+           for a, b in itertools.product(one["results"], two["results"])):  # fmt: skip
+        return "a result was handed out twice"
     calls = [{key: value for key, value in asked.items() if key != "threads"} for asked in witness]
     pairs = itertools.combinations(zip(calls, seen, strict=True), 2)
     if any(one == two and got["then"] != again["then"] for (one, got), (two, again) in pairs):
