@@ -72,4 +72,6 @@ def largest(case: Case, rng: np.random.Generator) -> Data:
         w[rng.integers(0, case.taps, case.filters), np.arange(case.filters)] = 0.5
     if dy.size:
         dy.flat[rng.integers(0, dy.size)] = 0.5
-    return data | {"x": nonzero(rng, 1, case.x) * FORMATS[case.dtype].largest, "w": w.reshape(case.w), "dy": dy}
+    fmt = FORMATS[case.dtype]
+    most = 2.0**fmt.largest_exponent * (2 - 2.0 ** (1 - min(fmt.precision, 11)))  # TF32 holds it too
+    return data | {"x": nonzero(rng, 1, case.x) * most, "w": w.reshape(case.w), "dy": dy}

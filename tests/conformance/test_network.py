@@ -39,9 +39,7 @@ def plain(check: Check, op: str, batch: int) -> Iterator[Case]:
 def test_fused_block(check: Check) -> None:
     """The block is its parts, one after the other."""
     check.each(plain(check, "block", 2))
-    alone = [
-        case for case in plain(check, "block", 1) if case.pool is None
-    ]  # of pools it is a clause
+    alone = [case for case in plain(check, "block", 1) if case.pool is None]  # of pools it is a clause
     if check.direct:  # a declared transform mixes pixels
         check.each(case.but(recipe="nan-in-x") for case in alone)
     check(blocks(check, "block"))
