@@ -68,11 +68,18 @@ def run(asked: Run, console: Console | None = None) -> int:
         console.print(f"seed {asked.seed} (repeat this run with --seed {asked.seed})")
     live = Live(console)
     collector, status = _pytest(asked, live, missing)
-    if collector is not None and collector.fatal:
-        errors.print(f"convspec: {collector.fatal}", style="red", highlight=False, markup=False, soft_wrap=True)
+    if fatal := (collector.fatal if collector is not None else None) or _broke(live, status):
+        errors.print(f"convspec: {fatal}", style="red", highlight=False, markup=False, soft_wrap=True)
         return COULD_NOT_RUN
     if collector is None or not collector.cells:
         return _nothing(asked, live, status, errors)
+    return _told(asked, known, live, status, console, errors)
+
+
+def _told(asked: Run, known: list[Deviation], live: Live, status: int, console: Console, errors: Console) -> int:
+    """Report what was judged, save it, and return the exit status."""
+    collector = live.collector
+    assert collector is not None
     found, unsaved = collector.results(), collector.unsaved
     if status != pytest.ExitCode.INTERRUPTED and not asked.expression:
         found["agreement"] = _agreement(asked, known, console)
@@ -92,6 +99,17 @@ def run(asked: Run, console: Console | None = None) -> int:
         return COULD_NOT_RUN
     broken = results_file.broken_musts(found) or results_file.stale(found)
     return (BROKEN if broken else PASSED) if written else COULD_NOT_RUN
+
+
+def _broke(live: Live, status: int) -> str:
+    """Say that pytest itself ended early: what it has not asked must not be taken for sound. Else nothing."""
+    codes = pytest.ExitCode
+    if status in (codes.OK, codes.TESTS_FAILED, codes.INTERRUPTED, codes.NO_TESTS_COLLECTED) and not live.internal:
+        return ""
+    if not live.internal and (live.broken_checks or (live.collector and live.collector.unsaved)):
+        return ""  # told by its own text
+    why = live.internal or f"pytest ended with exit status {int(status)}"
+    return f"the run broke off: {why}; this is a fault of convspec"
 
 
 def _written(asked: Run, found: dict[str, Any], unsaved: list[str], console: Console, errors: Console) -> bool:
@@ -269,6 +287,7 @@ class Live:
         self.console = console
         self.collector: Collector | None = None
         self.broken_checks: list[str] = []
+        self.internal = ""  # the last line of what broke pytest or xdist itself
         self.failed = 0
         self._said = time.monotonic()
         self.progress = bar(console)
@@ -280,6 +299,14 @@ class Live:
         found = session.config.pluginmanager.getplugin("convspec-collector")
         self.collector = found
         self.progress.start()
+
+    def pytest_internalerror(self, excrepr: object) -> bool:
+        """Keep what broke, in a line, instead of hundreds of them; the first is what the others follow from."""
+        lines = [line.removeprefix("INTERNALERROR>").strip() for line in str(excrepr).splitlines()]
+        # The places of a traceback are indented or blank; the errors of it stand behind "E".
+        said = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")] or [w for w in lines if w]
+        self.internal = self.internal or (said[-1][:300] if said else "no reason was given")
+        return True
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A collection that fails is a fault of ours, or a wrong option."""

@@ -26,7 +26,7 @@ from convspec.adapters.backend import METHODS, BackendError, Contract, Unsupport
 
 from . import protocol, short
 from .channel import Channel
-from .frames import Array, Frame, MissingDtypeError, dtype_name, encode
+from .frames import Array, Frame, MissingDtypeError, dtype_name, encode, utf8
 from .layouts import Laid, changed, lay, shares
 from .memory import HandedOut, foul_free_memory
 from .protocol import Answer, Request
@@ -160,7 +160,7 @@ def text_of(error: BaseException) -> str:
         text = str(error)
     except BaseException as second:  # a broken __str__ is one more way to misbehave
         text = f"(its message cannot be had: {type(second).__name__})"
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = utf8(text)
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 4] + " ..."
 
 
@@ -237,24 +237,28 @@ def hello(backend: Any, text: str) -> dict[str, Any]:
     version = getattr(backend, "version", None)
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     if isinstance(version, dict):
-        versions.update({str(key): str(value) for key, value in version.items()})
+        versions.update({_text(key): _text(value) for key, value in version.items()})
     elif version is not None:
-        versions[str(name or text).partition(":")[0].partition("@")[0]] = str(version)
+        versions[_text(name or text).partition(":")[0].partition("@")[0]] = _text(version)
     contract = Contract.of(backend)
     dtypes, device = getattr(backend, "dtypes", None), getattr(backend, "device", None)
     return {
         "kind": "hello",
         "protocol": protocol.VERSION,
-        "name": str(name) if name is not None else text,
+        "name": _text(text if name is None else name),
         "versions": versions,
-        "device": None if device is None else str(device),
+        "device": None if device is None else _text(device),
         "methods": [name for name in RESULTS if callable(getattr(backend, name, None))],
         "missing": [name for name in METHODS if not callable(getattr(backend, name, None))],
         "contract": {name: getattr(contract, name) for name in contract.__dataclass_fields__},
         "accepts_bias": accepts_bias(backend),
         "argmax": callable(getattr(backend, "max_pool_with_argmax", None)),
-        "dtypes": None if dtypes is None else [str(name) for name in dtypes],
+        "dtypes": None if dtypes is None else [_text(name) for name in dtypes],
     }
+
+
+def _text(value: object) -> str:
+    return utf8(str(value))
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
