@@ -29,7 +29,7 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 from . import tensorflow_modes, torch_modes
-from .backend import BackendError, BackendImportError, DeviceUnavailable, UnknownBackend
+from .backend import BackendError, BackendImportError, DeviceUnavailable, NotInstalled, UnknownBackend
 from .loading import import_file, import_module, importable, instantiate, last_line, lookup, not_installed
 from .modes import Mode
 
@@ -357,7 +357,9 @@ def _load_built_in(name: BackendName) -> Any:
     except BackendError:
         raise
     except Exception as error:  # a broken wheel, a missing shared library, a driver that is too old
-        raise BackendImportError(f"{name.text}: {not_installed(error, name.name) or last_line(error)}") from error
+        if missing := not_installed(error, name.name):
+            raise NotInstalled(f"{name.text}: {missing}") from error
+        raise BackendImportError(f"{name.text}: {last_line(error)}") from error
 
 
 def _entry_point(name: BackendName) -> Any:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from convspec.adapters import registry
-from convspec.adapters.backend import BackendError, BackendImportError
+from convspec.adapters.backend import BackendError, NotInstalled
 
 from .process.remote import RemoteBackend, python_command
 
@@ -109,8 +109,15 @@ class Interpreters:
         name = registry.Label.of(label).backend
         return label, self.named.get(label, self.named.get(name, self.default))
 
-    def check(self, labels: Iterable[str]) -> None:
+    def check(self, labels: Iterable[str], *, skip: tuple[type[BackendError], ...] = ()) -> dict[str, str]:
         """Refuse what cannot run, one line each, before any work.
+
+        Parameters
+        ----------
+        labels
+            The backends.
+        skip
+            What may happen to one of them; each is started then, and those to which it did are returned, with reasons.
 
         Raises
         ------
@@ -127,11 +134,16 @@ class Interpreters:
             raise BackendError(f"--python {self.default}: every backend here has another; leave it out")
         for other in used - {None}:
             probe(str(other))
+        missing: dict[str, str] = {}
         for label, (text, python) in places.items():
             name = registry.parse(text) if python is None else None
             # A built-in on its default device is not started twice here: it is found out when it starts.
-            if name is None or name.kind != "built-in" or name.device not in (None, "cpu"):
-                self.start(label)
+            if skip or name is None or name.kind != "built-in" or name.device not in (None, "cpu"):
+                try:
+                    self.start(label)
+                except skip as error:
+                    missing[label] = str(error)
+        return missing
 
     def start(self, label: str) -> None:
         """Start a backend, and end it again.
@@ -255,5 +267,5 @@ def _loads(backend: RemoteBackend, text: str, python: str | None) -> None:
         built_in = registry.BUILT_IN.get(registry.Label.of(text).backend)
         if advice and built_in:
             install = shlex.join([executable(python), "-m", "pip", "install", built_in.packages[0]])
-            raise BackendImportError(f"{message} in {python}; install it there: {install}") from None
+            raise NotInstalled(f"{message} in {python}; install it there: {install}") from None
         raise type(error)(f"{error} (in {python})") from None

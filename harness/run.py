@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from convspec.adapters import registry
-from convspec.adapters.backend import BackendError, BackendImportError, DeviceUnavailable
+from convspec.adapters.backend import BackendError, DeviceUnavailable, NotInstalled
 
 from .cases.case import Case
 from .collector import Collector
@@ -155,21 +155,12 @@ def _asking(progress: Progress, task: TaskID, case: Case) -> None:
 def _preflight(asked: Run) -> dict[str, str]:
     """Refuse before any work what cannot run: unknown names; interpreters, code or devices that are not there.
 
-    With `skip_missing` the last two are returned instead, each with its reason.
+    With `skip_missing` a package or a device that is not there is returned instead, with its reason; no other fault is.
     """
     if asked.expression and (fault := _wrong_expression(asked.expression)):
         raise BackendError(f"-k {asked.expression!r} is no expression: {fault}")
-    interpreters = Interpreters.parse(asked.pythons)
-    if not asked.skip_missing:
-        interpreters.check(asked.backends)
-        return {}
-    missing = {}
-    for name in asked.backends:
-        try:
-            interpreters.start(name)
-        except (DeviceUnavailable, BackendImportError) as error:
-            missing[name] = str(error)
-    return missing
+    skip = (DeviceUnavailable, NotInstalled) if asked.skip_missing else ()
+    return Interpreters.parse(asked.pythons).check(asked.backends, skip=skip)
 
 
 def _wrong_expression(expression: str) -> str:

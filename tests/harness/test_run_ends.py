@@ -61,3 +61,57 @@ def test_an_error_inside_pytest_is_one_line_and_exit_2(tmp_path, processes, brok
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert "the run broke off: IndexError: list index out of range; this is a fault of convspec" in done.stderr
     assert "No MUST clause is broken" not in done.stdout
+
+
+FAULTS = {
+    "a file that is not there": ("nowhere.py:B", "there is no file"),
+    "syntax": ("syntax.py:B", "SyntaxError"),
+    "abort": ("abort.py:B", "killed by SIGABRT"),
+    "init": ("init.py:B", "it could not be created: RuntimeError: no"),
+    "exit": ("leaves.py:B", "SystemExit"),
+    "another package": ("imports.py:B", "No module named 'convspec_needs_this'"),
+    "a command": ("command:no-such-program", "cannot be started"),
+}
+FILES = {
+    "syntax.py": "def",
+    "abort.py": "import os; os.abort()",
+    "init.py": "class B:\n    def __init__(self): raise RuntimeError('no')\n    def conv2d(self): 0",
+    "leaves.py": "raise SystemExit(0)",
+    "imports.py": "import convspec_needs_this",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_skip_missing_does_not_pass_over_a_backend_that_is_there_and_broken(tmp_path, fault):
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    backend, said = FAULTS[fault]
+    done = convspec("check", "numpy", backend, "--skip-missing", *QUICK, "-n", "1", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("python", "said"), [("/no/such/python", "no such file"), ("old=/no", "no backend here is old")]
+)
+def test_skip_missing_does_not_pass_over_an_interpreter(tmp_path, python, said):
+    done = convspec("check", "numpy", "--python", python, "--skip-missing", *QUICK, "-n", "1", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_skip_missing_says_which_package_is_not_here_and_judges_the_rest(tmp_path):
+    """A start-up file that hides torch from each process, ours and the worker's."""
+    (tmp_path / "hidden").mkdir()
+    hide = (
+        "import sys\nclass Hide:\n    def find_spec(self, name, *_):\n        if name == 'torch':\n            raise "
+    )
+    hide += "ModuleNotFoundError(\"No module named 'torch'\", name=name)\nsys.meta_path.insert(0, Hide())\n"
+    (tmp_path / "hidden" / "sitecustomize.py").write_text(hide)
+    before = f"import os; os.environ['PYTHONPATH'] = {str(tmp_path / 'hidden')!r}"
+    args = ("numpy", "torch", "--skip-missing", *QUICK, "-n", "1", "--json", "r.json")
+    done = convspec("check", *args, cwd=tmp_path, before=before)
+    assert done.returncode == 0, done.stderr
+    assert "not asked: torch: No module named 'torch'; install it: pip install 'convspec[torch]'" in done.stdout
+    assert "nothing was asked of torch." in done.stdout
+    assert "numpy: 1 of 1 cells pass" in done.stdout
