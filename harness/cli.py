@@ -23,6 +23,14 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class Lazy(click.Group):
     """The commands of this file, and those that live with what they are about."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C is no verdict, and click would end with the 1 that says "a MUST is broken"."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names, in the order of the README: what judges, what reads its results, what explains."""
         return ["check", "merge", "show", "diff", "repro", "explain", "mnist", "list", "spec", "deviations"]

@@ -55,7 +55,11 @@ class Run:
 
 def run(asked: Run, console: Console | None = None) -> int:
     """Judge, report, and return the exit status."""
-    console = console or make_console(stderr=asked.files.to_stdout)
+    with _interrupted_once():
+        return _run(asked, console or make_console(stderr=asked.files.to_stdout))
+
+
+def _run(asked: Run, console: Console) -> int:
     errors = Console(stderr=True, emoji=False)
     try:
         asked = replace(asked, backends=tuple(registry.expand(asked.backends)))
@@ -82,8 +86,11 @@ def _told(asked: Run, known: list[Deviation], live: Live, status: int, console: 
     assert collector is not None
     found, unsaved = collector.results(), collector.unsaved
     if status != pytest.ExitCode.INTERRUPTED and not asked.expression:
-        found["agreement"] = _agreement(asked, known, console)
-        unsaved = results_file.save(found, asked.json_file)
+        try:
+            found["agreement"] = _agreement(asked, known, console)
+            unsaved = results_file.save(found, asked.json_file)
+        except KeyboardInterrupt:  # the clauses are judged, and told
+            status = pytest.ExitCode.INTERRUPTED
     terminal.render(found, console, file=asked.json_file)
     written = _written(asked, found, unsaved, console, errors)
     if status == pytest.ExitCode.INTERRUPTED:
@@ -219,9 +226,14 @@ def _pytest(asked: Run, live: Live, missing: dict[str, str]) -> tuple[Collector 
     args += ["-k", asked.expression] if asked.expression else []
     if processes > 1:
         args += ["-p", "xdist.plugin", "-n", str(min(processes, chunks * len(asked.backends))), "--dist", "loadscope"]
-    with environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=""), _terminable():
-        status = pytest.main(args, plugins=[live])
-    return live.collector, int(status)
+    with environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=""):
+        try:
+            status = int(pytest.main(args, plugins=[live]))
+        except KeyboardInterrupt:  # before it came to its tests, where it catches this itself
+            status = int(pytest.ExitCode.INTERRUPTED)
+        finally:
+            live.progress.stop()
+    return live.collector, status
 
 
 @contextlib.contextmanager
@@ -240,21 +252,30 @@ def environment(**changes: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _terminable() -> Any:
-    """A polite kill is like Ctrl-C: what was judged is kept."""
+def _interrupted_once() -> Iterator[None]:
+    """A polite kill is like Ctrl-C; after the first of them the others wait until what was judged is told and saved."""
 
     def interrupt(*_: object) -> None:
+        for number in before:
+            signal.signal(number, _nothing_more)  # no SIG_IGN, which processes started now would inherit
         raise KeyboardInterrupt
 
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # as nohup does
     try:
-        before = signal.signal(signal.SIGTERM, interrupt)
+        for number in before:
+            signal.signal(number, interrupt)
     except ValueError:  # not the main thread: leave signals alone
-        yield
-        return
+        before = {}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _nothing_more(*_: object) -> None:
+    pass
 
 
 def bar(console: Console) -> Progress:

@@ -1,5 +1,6 @@
 """How a run ends that does not come to its end: exit status 2 where it broke off, 130 where it was interrupted."""
 
+import json
 import os
 import subprocess
 import sys
@@ -19,8 +20,8 @@ class Half(NumpyBackend):
 QUICK = ("--level", "quick", "-k", "same_lower")
 
 
-def convspec(*args, cwd, before="0", **options):
-    code = f"import sys; {before}; from convspec.__main__ import main; sys.exit(main())"
+def convspec(*args, cwd, before="", **options):
+    code = f"import sys\n{before}\nfrom convspec.__main__ import main\nsys.exit(main())"
     env = {**os.environ, "COLUMNS": "110"}
     command = [sys.executable, "-c", code, *args]
     return subprocess.run(
@@ -115,3 +116,53 @@ def test_skip_missing_says_which_package_is_not_here_and_judges_the_rest(tmp_pat
     assert "not asked: torch: No module named 'torch'; install it: pip install 'convspec[torch]'" in done.stdout
     assert "nothing was asked of torch." in done.stdout
     assert "numpy: 1 of 1 cells pass" in done.stdout
+
+
+IMPORTED = """
+import signal
+class Now:
+    def find_spec(self, name, *_):
+        if name == "convspec.harness.cli": signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Now())
+"""
+STARTED = "import signal, convspec.harness.run as r\nr._preflight = lambda _: signal.raise_signal(signal.{name})"
+CONFIGURED = (
+    "import signal, convspec.harness.plugin as p\np.pytest_configure = lambda: signal.raise_signal(signal.SIGINT)"
+)
+
+
+@pytest.mark.parametrize(
+    "before", [IMPORTED, STARTED.format(name="SIGINT"), STARTED.format(name="SIGTERM"), CONFIGURED]
+)
+def test_an_interrupt_before_anything_is_judged_is_130_and_no_verdict(tmp_path, before):
+    done = convspec("check", "numpy", *QUICK, "-n", "1", cwd=tmp_path, before=before)
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "Abort" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+THREE = """
+import signal
+from convspec.harness.collector import Collector
+told, finish = Collector.pytest_runtest_logreport, Collector.pytest_sessionfinish
+def again(number=signal.SIGINT): signal.raise_signal(number)
+def pytest_runtest_logreport(self, report):
+    told(self, report)
+    if self.done: again()
+def pytest_sessionfinish(self, session):
+    again(), again(signal.SIGTERM)
+    finish(self, session)
+    again()
+Collector.pytest_runtest_logreport, Collector.pytest_sessionfinish = pytest_runtest_logreport, pytest_sessionfinish
+"""
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_more_interrupts_do_not_keep_what_was_judged_from_being_saved(tmp_path, processes):
+    args = ("--level", "quick", "-k", "same", "-n", processes, "--json", "r.json", "--junit", "r.xml")
+    done = convspec("check", "numpy", *args, cwd=tmp_path, before=THREE)
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "what was judged so far is above and saved" in done.stdout
+    states = [cell["state"] for cell in json.loads((tmp_path / "r.json").read_text())["cells"]]
+    assert {"pass", "not run"} == set(states)
+    assert (tmp_path / "r.xml").exists()
