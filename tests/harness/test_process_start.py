@@ -153,3 +153,25 @@ def test_the_document_lists_what_the_code_has():
     documented = set(re.findall(r"^\| `(\w+)` \| M", text, re.M))
     assert {one.name for one in dataclasses.fields(protocol.Answer)} - {"arrays"} <= documented
     assert f"version {protocol.VERSION}" in text.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("free", "processes", "given"),
+    [(8, None, 6), (64, None, 8), (64, "8", 6), (64, "2", 8), (16, "8", 4), (4, "8", 3), (64, "many", 8)],
+)
+def test_the_memory_of_a_worker_is_its_part_of_what_is_free(monkeypatch, free, processes, given):
+    """GiB; the files that say what is free are those of Linux."""
+    text = {"/proc/meminfo": f"MemTotal: 1 kB\nMemAvailable: {free << 20} kB\n"}
+
+    def read_text(path, *_, **__):
+        if str(path) not in text:
+            raise FileNotFoundError(path)
+        return text[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    if processes is None:
+        monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+    else:
+        monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", processes)
+    assert RemoteBackend("numpy").memory == given << 30
+    assert RemoteBackend("numpy", memory=5).memory == 5
