@@ -21,6 +21,7 @@ when one is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping
@@ -362,6 +363,12 @@ def _load_built_in(name: BackendName) -> Any:
         raise BackendImportError(f"{name.text}: {last_line(error)}") from error
 
 
+def _in_module(module: str, attribute: str) -> Any:
+    with contextlib.suppress(BackendImportError):
+        return lookup(import_module(module, module), module, module, attribute) if importable(module) else None
+    return None
+
+
 def _entry_point(name: BackendName) -> Any:
     point = entry_points()[name.name]
     try:
@@ -373,6 +380,8 @@ def _entry_point(name: BackendName) -> Any:
 def _load_entry_point(name: BackendName) -> Any:
     found = _entry_point(name)
     devices, modes = _offer(name)
+    if name.device and not (devices or name.mode) and (other := _in_module(name.name, name.device)) is not None:
+        return instantiate(other, name.text)  # an entry point is called like its module, and no device can be meant
     if name.device and name.device not in devices:
         known = _choices(name.name, ":", name.device, devices) if devices else "it has none to choose"
         raise UnknownBackend(f"{name.text}: {name.name} has no device {name.device!r}; {known}")
