@@ -7,15 +7,20 @@ May import the adapters' names and the process.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from convspec.adapters import registry
 from convspec.adapters.backend import BackendError, NotInstalled
@@ -28,6 +33,7 @@ __all__ = ["OLDEST_NUMPY", "OLDEST_PYTHON", "Interpreters"]
 OLDEST_PYTHON, OLDEST_NUMPY = (3, 10), (1, 22)
 _WORD = r"[A-Za-z0-9_.+-]+"
 _SECONDS = 60.0
+_MOST_WRITTEN = 1 << 20  # bytes; what start-up files print is less
 # Asked of whatever was named, Python 2 perhaps. The mark tells its answer from what start-up files print.
 _MARK = "convspec-python:"
 _PROBE = f"""
@@ -218,24 +224,51 @@ def probe(python: str) -> None:
         raise BackendError(f"{given}: there is no such file, and no such command on PATH")
     if Path(path).is_dir():
         raise BackendError(f"{given}: this is a folder; the interpreter of a virtual environment is its bin/python")
-    try:
-        done = subprocess.run(
-            [path, "-c", _PROBE], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS,
-            check=False, errors="replace",
-        )  # fmt: skip
-    except OSError as error:
-        raise BackendError(f"{given}: it cannot be started: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise BackendError(f"{given}: it did not import NumPy within {_SECONDS:g} s") from error
-    answers = [line.removeprefix(_MARK) for line in done.stdout.splitlines() if line.startswith(_MARK)]
+    status, out, err = _ask(given, path)
+    answers = [line.removeprefix(_MARK) for line in out.splitlines() if line.startswith(_MARK)]
     if not answers:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        lines = [line.strip() for line in err.splitlines() if line.strip()]
         wrote = f" and wrote: {lines[-1][:200]}" if lines else ""
         raise BackendError(
             f"{given}: this is no Python with which a program runs: asked for its version it ended with status "
-            f"{done.returncode}{wrote}"
+            f"{status}{wrote}"
         )
     _new_enough(given, path, *answers[-1].split(" ", 1))
+
+
+def _ask(given: str, path: str) -> tuple[int, str, str]:
+    """Run the question; status and the ends of what was written. Whatever was named, it ends, with all it started.
+
+    Into files, which are looked at now and then: a program that prints for ever would fill our memory, and a child that
+    it left would hold a pipe open.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            process = subprocess.Popen(
+                [path, "-c", _PROBE], stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            )
+        except OSError as error:
+            raise BackendError(f"{given}: it cannot be started: {error.strerror}") from error
+        try:
+            deadline = time.monotonic() + _SECONDS
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    status = process.wait(0.05)
+                    break
+                if max(os.fstat(file.fileno()).st_size for file in (out, err)) > _MOST_WRITTEN:
+                    raise BackendError(f"{given}: this is no Python: asked for its version it writes without an end")
+                if time.monotonic() > deadline:
+                    raise BackendError(f"{given}: it did not import NumPy within {_SECONDS:g} s")
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where all are gone
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return status, _end_of(out), _end_of(err)
+
+
+def _end_of(file: IO[bytes]) -> str:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_WRITTEN))
+    return file.read().decode("utf-8", "replace")
 
 
 def _new_enough(given: str, path: str, version: str, numpy: str) -> None:
