@@ -142,7 +142,7 @@ def check(
     if json_file and (fault := no_folder("--json", json_file)):
         raise click.UsageError(fault)
     files = Files(junit, markdown, badge, html)
-    if fault := files.fault():
+    if fault := files.fault(json_file):
         raise click.UsageError(fault)
     chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
     asked = Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes)
@@ -215,7 +215,7 @@ def merge(files: tuple[str, ...], json_file: str | None, html: str | None, only_
     from .run import make_console
 
     page = Files(html=html)
-    if fault := (json_file and no_folder("--json", json_file)) or page.fault():
+    if fault := (json_file and no_folder("--json", json_file)) or page.fault(json_file):
         raise click.UsageError(fault)
     try:
         document = joining.merge(files)

@@ -299,6 +299,8 @@ def _hello_of(frame: Frame) -> dict[str, Any]:
     wanted = {"name": str, "versions": dict, "methods": list}
     if not all(isinstance(header.get(name), kind) for name, kind in wanted.items()):
         raise ProtocolError(f"a hello without name, versions or methods: {header!r:.120}")
+    if not isinstance(header.get("dtypes"), list | None):
+        raise ProtocolError(f"dtypes of a hello are {header['dtypes']!r:.100}, expected a list of names or null")
     absent = [name for name in errors.METHODS if name not in header["methods"]]
     usual: dict[str, Any] = {
         "device": None,

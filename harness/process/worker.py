@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -253,8 +253,15 @@ def hello(backend: Any, text: str) -> dict[str, Any]:
         "contract": {name: getattr(contract, name) for name in contract.__dataclass_fields__},
         "accepts_bias": accepts_bias(backend),
         "argmax": callable(getattr(backend, "max_pool_with_argmax", None)),
-        "dtypes": None if dtypes is None else [_text(name) for name in dtypes],
+        "dtypes": None if dtypes is None else [_text(name) for name in _listed(dtypes, text)],
     }
+
+
+def _listed(dtypes: object, text: str) -> Iterable[object]:
+    # A text is as iterable as a list, and would be taken for the names of its letters.
+    if isinstance(dtypes, str | bytes) or not isinstance(dtypes, Iterable):
+        raise BackendError(f"{text}: dtypes is {dtypes!r:.100}; it must be a list of names, as ['float32', 'float64']")
+    return dtypes
 
 
 def _text(value: object) -> str:
@@ -276,6 +283,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except BaseException as error:  # whatever importing it raised, the harness is told
         known = next((cls.__name__ for cls in type(error).__mro__ if issubclass(cls, BackendError)), None)
         message = text_of(error) if known else f"{text}: {type(error).__name__}: {text_of(error)}"
+        if message.startswith("contract: "):  # a Contract does not know whose it is
+            message = f"{text}: {message}"
         failure = {"class": known or "BackendImportError", "message": message}
         channel.write(encode({"kind": "hello", "protocol": protocol.VERSION, "load_error": failure}))
         os._exit(1)

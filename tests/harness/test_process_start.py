@@ -32,6 +32,26 @@ BAD = {
     "no method": ("class B: pass", BackendImportError, "none of a backend's methods"),
     "init": ("class B:\n def __init__(self): raise OSError('no\\nlicence')", BackendImportError, "no licence"),
     "contract": ("class B:\n contract = {'x': 1}\n def conv2d(self): 0", BackendError, "unknown key 'x'"),
+    "contract's name": (
+        "class B:\n contract = {'tf32': 3}\n def conv2d(self): 0",
+        BackendError,
+        "bad.py:B: contract: tf32 is 3; it must be",
+    ),
+    "a contract made": (
+        "from convspec.adapters import Contract\nclass B:\n def __init__(self): Contract(accumulate='x')",
+        BackendError,
+        "bad.py:B: contract: accumulate is 'x'; it must be",
+    ),
+    "dtypes no list": (
+        "class B:\n dtypes = 5\n def conv2d(self): 0",
+        BackendError,
+        "B: dtypes is 5; it must be a list of names, as",
+    ),
+    "dtypes a text": (
+        "class B:\n dtypes = 'float32'\n def conv2d(self): 0",
+        BackendError,
+        "B: dtypes is 'float32'; it must be a list",
+    ),
     "sleeps": ("import time; time.sleep(60)", BackendImportError, "not ready within 1 s"),
     "last words": (
         "import os; os.write(2, b'oh no'); os.abort()",
