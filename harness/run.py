@@ -28,6 +28,7 @@ from .collector import Collector
 from .deviations import Deviation, DeviationError
 from .deviations import known as known_deviations
 from .interpreters import Interpreters
+from .process import strays
 from .report import ci, terminal
 from .report import results as results_file
 
@@ -55,8 +56,12 @@ class Run:
 
 def run(asked: Run, console: Console | None = None) -> int:
     """Judge, report, and return the exit status."""
-    with _interrupted_once():
-        return _run(asked, console or make_console(stderr=asked.files.to_stdout))
+    mark = strays.mark()
+    with _interrupted_once(), environment(**{strays.OF_RUN: mark}):
+        try:
+            return _run(asked, console or make_console(stderr=asked.files.to_stdout))
+        finally:
+            strays.end(mark, strays.OF_RUN)
 
 
 def _run(asked: Run, console: Console) -> int:

@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -166,3 +169,47 @@ def test_more_interrupts_do_not_keep_what_was_judged_from_being_saved(tmp_path, 
     states = [cell["state"] for cell in json.loads((tmp_path / "r.json").read_text())["cells"]]
     assert {"pass", "not run"} == set(states)
     assert (tmp_path / "r.xml").exists()
+
+
+LEAVES = """
+import subprocess
+from convspec.adapters.numpy_backend import NumpyBackend
+class Leaves(NumpyBackend):
+    def __init__(self): super().__init__("fast")
+    def max_pool(self, x, **options):
+        left = subprocess.Popen(["sleep", "600"], start_new_session=True)
+        with open("left", "a") as file: file.write(f"{left.pid}\\n")
+        import time; time.sleep(0.5)
+        return super().max_pool(x, **options)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are found through /proc")
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_nothing_that_a_backend_started_outlives_a_run_whose_processes_are_all_told_to_end(tmp_path, processes):
+    (tmp_path / "leaves.py").write_text(LEAVES)
+    command = [sys.executable, "-m", "convspec", "check", "leaves.py:Leaves", "--level", "quick", "-k", "max_pool"]
+    process = subprocess.Popen(
+        [*command, "-n", processes],
+        cwd=tmp_path,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    for _ in range(600):
+        if (tmp_path / "left").exists() and len((tmp_path / "left").read_text().splitlines()) > 3:
+            break
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    left = (tmp_path / "left").read_text().split()
+    assert left
+    assert [pid for pid in left if is_asleep(pid)] == []
+
+
+def is_asleep(pid):
+    try:
+        return b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
