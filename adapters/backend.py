@@ -21,6 +21,7 @@ __all__ = [
     "BackendImportError",
     "Contract",
     "DeviceUnavailable",
+    "NotInstalled",
     "Padding",
     "Pair",
     "UnknownBackend",
@@ -58,6 +59,10 @@ class UnknownBackend(BackendError):  # noqa: N818
 
 class BackendImportError(BackendError):
     """The backend's code could not be imported or created; the message ends in its own error."""
+
+
+class NotInstalled(BackendImportError):  # noqa: N818
+    """The package that the backend is an adapter of is not installed; the message says how to install it."""
 
 
 class DeviceUnavailable(BackendError):  # noqa: N818

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .backend import METHODS, BackendError, BackendImportError, missing_methods
+from .backend import METHODS, BackendError, BackendImportError, NotInstalled, missing_methods
 
 __all__ = ["import_file", "import_module", "importable", "instantiate", "last_line", "lookup", "not_installed"]
 
@@ -121,9 +121,9 @@ def instantiate(found: Any, text: str, named: Mapping[str, str] | None = None, o
         except BackendError:
             raise
         except (Exception, SystemExit) as error:
-            missing = not_installed(error, ours) if ours else ""
-            problem = missing or f"it could not be created: {last_line(error)}"
-            raise BackendImportError(f"{text}: {problem}") from error
+            if ours and (missing := not_installed(error, ours)):
+                raise NotInstalled(f"{text}: {missing}") from error
+            raise BackendImportError(f"{text}: it could not be created: {last_line(error)}") from error
     if len(missing_methods(found)) == len(METHODS):
         kind = type(found).__name__
         raise BackendImportError(f"{text}: a {kind} with none of a backend's methods ({', '.join(METHODS)})")

@@ -21,6 +21,7 @@ when one is loaded.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,7 @@ from importlib import metadata
 from typing import Any, NamedTuple
 
 from . import tensorflow_modes, torch_modes
-from .backend import BackendError, BackendImportError, DeviceUnavailable, UnknownBackend
+from .backend import BackendError, BackendImportError, DeviceUnavailable, NotInstalled, UnknownBackend
 from .loading import import_file, import_module, importable, instantiate, last_line, lookup, not_installed
 from .modes import Mode
 
@@ -357,7 +358,15 @@ def _load_built_in(name: BackendName) -> Any:
     except BackendError:
         raise
     except Exception as error:  # a broken wheel, a missing shared library, a driver that is too old
-        raise BackendImportError(f"{name.text}: {not_installed(error, name.name) or last_line(error)}") from error
+        if missing := not_installed(error, name.name):
+            raise NotInstalled(f"{name.text}: {missing}") from error
+        raise BackendImportError(f"{name.text}: {last_line(error)}") from error
+
+
+def _in_module(module: str, attribute: str) -> Any:
+    with contextlib.suppress(BackendImportError):
+        return lookup(import_module(module, module), module, module, attribute) if importable(module) else None
+    return None
 
 
 def _entry_point(name: BackendName) -> Any:
@@ -371,6 +380,8 @@ def _entry_point(name: BackendName) -> Any:
 def _load_entry_point(name: BackendName) -> Any:
     found = _entry_point(name)
     devices, modes = _offer(name)
+    if name.device and not (devices or name.mode) and (other := _in_module(name.name, name.device)) is not None:
+        return instantiate(other, name.text)  # an entry point is called like its module, and no device can be meant
     if name.device and name.device not in devices:
         known = _choices(name.name, ":", name.device, devices) if devices else "it has none to choose"
         raise UnknownBackend(f"{name.text}: {name.name} has no device {name.device!r}; {known}")

@@ -10,9 +10,11 @@ def main() -> None:
     except ModuleNotFoundError as missing:
         if (missing.name or "").split(".")[0] == "convspec":
             raise
-        sys.exit(
-            f"convspec: the command needs {missing.name}, which is of the extra 'check': pip install 'convspec[check]'"
-        )
+        needs = f"the command needs {missing.name}, which is of the extra 'check': pip install 'convspec[check]'"
+        print(f"convspec: {needs}", file=sys.stderr)
+        sys.exit(2)  # not the 1 of a text in sys.exit, which says that a MUST is broken
+    except KeyboardInterrupt:  # while it is imported
+        sys.exit(130)
     command()
 
 

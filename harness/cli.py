@@ -23,6 +23,14 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 class Lazy(click.Group):
     """The commands of this file, and those that live with what they are about."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; Ctrl-C is no verdict, and click would end with the 1 that says "a MUST is broken"."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            sys.exit(130)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Names, in the order of the README: what judges, what reads its results, what explains."""
         return ["check", "merge", "show", "diff", "repro", "explain", "mnist", "list", "spec", "deviations"]
@@ -134,7 +142,7 @@ def check(
     if json_file and (fault := no_folder("--json", json_file)):
         raise click.UsageError(fault)
     files = Files(junit, markdown, badge, html)
-    if fault := files.fault():
+    if fault := files.fault(json_file):
         raise click.UsageError(fault)
     chosen = int.from_bytes(os.urandom(3), "big") if fuzz else seed
     asked = Run(tuple(dict.fromkeys(backends)), level, json_file, chosen, fuzz, expression, processes)
@@ -207,7 +215,7 @@ def merge(files: tuple[str, ...], json_file: str | None, html: str | None, only_
     from .run import make_console
 
     page = Files(html=html)
-    if fault := (json_file and no_folder("--json", json_file)) or page.fault():
+    if fault := (json_file and no_folder("--json", json_file)) or page.fault(json_file):
         raise click.UsageError(fault)
     try:
         document = joining.merge(files)

@@ -91,6 +91,8 @@ class Diagnosis:
             return False
         got, said = answers
         facts = truths_of(case, question.padding_taps)
+        if len(got.arrays) != len(facts):  # one of two from another language, or no array at all: nothing to compare
+            return False
         if not all(_alike(g, s) for g, s in zip(got.arrays, said.arrays, strict=True)):
             return False
         if _formed(said, facts, case) and self._right(said, facts, case, question):
@@ -197,7 +199,9 @@ def _alike(got: Array, said: Array) -> bool:
 
 
 def _formed(said: Answer, facts: tuple[Truth, ...], case: Case) -> bool:
-    """Of the right shapes and types."""
+    """As many arrays as are asked for, of the right shapes and types."""
+    if len(said.arrays) != len(facts):
+        return False
     pairs = zip(said.arrays, facts, strict=True)
     return all(a.shape == t.value.shape and a.dtype == expected_dtype(case, t.name) for a, t in pairs)
 

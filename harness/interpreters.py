@@ -7,18 +7,23 @@ May import the adapters' names and the process.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from convspec.adapters import registry
-from convspec.adapters.backend import BackendError, BackendImportError
+from convspec.adapters.backend import BackendError, NotInstalled
 
 from .process.remote import RemoteBackend, python_command
 
@@ -28,6 +33,7 @@ __all__ = ["OLDEST_NUMPY", "OLDEST_PYTHON", "Interpreters"]
 OLDEST_PYTHON, OLDEST_NUMPY = (3, 10), (1, 22)
 _WORD = r"[A-Za-z0-9_.+-]+"
 _SECONDS = 60.0
+_MOST_WRITTEN = 1 << 20  # bytes; what start-up files print is less
 # Asked of whatever was named, Python 2 perhaps. The mark tells its answer from what start-up files print.
 _MARK = "convspec-python:"
 _PROBE = f"""
@@ -109,8 +115,15 @@ class Interpreters:
         name = registry.Label.of(label).backend
         return label, self.named.get(label, self.named.get(name, self.default))
 
-    def check(self, labels: Iterable[str]) -> None:
+    def check(self, labels: Iterable[str], *, skip: tuple[type[BackendError], ...] = ()) -> dict[str, str]:
         """Refuse what cannot run, one line each, before any work.
+
+        Parameters
+        ----------
+        labels
+            The backends.
+        skip
+            What may happen to one of them; each is started then, and those to which it did are returned, with reasons.
 
         Raises
         ------
@@ -127,11 +140,16 @@ class Interpreters:
             raise BackendError(f"--python {self.default}: every backend here has another; leave it out")
         for other in used - {None}:
             probe(str(other))
+        missing: dict[str, str] = {}
         for label, (text, python) in places.items():
             name = registry.parse(text) if python is None else None
             # A built-in on its default device is not started twice here: it is found out when it starts.
-            if name is None or name.kind != "built-in" or name.device not in (None, "cpu"):
-                self.start(label)
+            if skip or name is None or name.kind != "built-in" or name.device not in (None, "cpu"):
+                try:
+                    self.start(label)
+                except skip as error:
+                    missing[label] = str(error)
+        return missing
 
     def start(self, label: str) -> None:
         """Start a backend, and end it again.
@@ -206,24 +224,51 @@ def probe(python: str) -> None:
         raise BackendError(f"{given}: there is no such file, and no such command on PATH")
     if Path(path).is_dir():
         raise BackendError(f"{given}: this is a folder; the interpreter of a virtual environment is its bin/python")
-    try:
-        done = subprocess.run(
-            [path, "-c", _PROBE], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS,
-            check=False, errors="replace",
-        )  # fmt: skip
-    except OSError as error:
-        raise BackendError(f"{given}: it cannot be started: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise BackendError(f"{given}: it did not import NumPy within {_SECONDS:g} s") from error
-    answers = [line.removeprefix(_MARK) for line in done.stdout.splitlines() if line.startswith(_MARK)]
+    status, out, err = _ask(given, path)
+    answers = [line.removeprefix(_MARK) for line in out.splitlines() if line.startswith(_MARK)]
     if not answers:
-        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        lines = [line.strip() for line in err.splitlines() if line.strip()]
         wrote = f" and wrote: {lines[-1][:200]}" if lines else ""
         raise BackendError(
             f"{given}: this is no Python with which a program runs: asked for its version it ended with status "
-            f"{done.returncode}{wrote}"
+            f"{status}{wrote}"
         )
     _new_enough(given, path, *answers[-1].split(" ", 1))
+
+
+def _ask(given: str, path: str) -> tuple[int, str, str]:
+    """Run the question; status and the ends of what was written. Whatever was named, it ends, with all it started.
+
+    Into files, which are looked at now and then: a program that prints for ever would fill our memory, and a child that
+    it left would hold a pipe open.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            process = subprocess.Popen(
+                [path, "-c", _PROBE], stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            )
+        except OSError as error:
+            raise BackendError(f"{given}: it cannot be started: {error.strerror}") from error
+        try:
+            deadline = time.monotonic() + _SECONDS
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    status = process.wait(0.05)
+                    break
+                if max(os.fstat(file.fileno()).st_size for file in (out, err)) > _MOST_WRITTEN:
+                    raise BackendError(f"{given}: this is no Python: asked for its version it writes without an end")
+                if time.monotonic() > deadline:
+                    raise BackendError(f"{given}: it did not import NumPy within {_SECONDS:g} s")
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM where all are gone
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return status, _end_of(out), _end_of(err)
+
+
+def _end_of(file: IO[bytes]) -> str:
+    file.seek(max(0, file.seek(0, os.SEEK_END) - _MOST_WRITTEN))
+    return file.read().decode("utf-8", "replace")
 
 
 def _new_enough(given: str, path: str, version: str, numpy: str) -> None:
@@ -255,5 +300,5 @@ def _loads(backend: RemoteBackend, text: str, python: str | None) -> None:
         built_in = registry.BUILT_IN.get(registry.Label.of(text).backend)
         if advice and built_in:
             install = shlex.join([executable(python), "-m", "pip", "install", built_in.packages[0]])
-            raise BackendImportError(f"{message} in {python}; install it there: {install}") from None
+            raise NotInstalled(f"{message} in {python}; install it there: {install}") from None
         raise type(error)(f"{error} (in {python})") from None

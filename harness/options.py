@@ -5,6 +5,7 @@ May import the standard library only, and matplotlib or Jinja2 to see that it is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -18,6 +19,23 @@ def no_folder(option: str, file: str) -> str:
     """
     folder = Path(file).resolve().parent
     return "" if folder.is_dir() else f"{option} {file}: there is no folder {folder}"
+
+
+def same_file(asked: Iterable[tuple[str, str]]) -> str:
+    """Say that two options (each with its file) name one file, of which the second would overwrite the first.
+
+    >>> same_file([("--json", "r.out"), ("--junit", "./r.out")])
+    '--json r.out and --junit ./r.out: this is one file; name two'
+    >>> same_file([("--json", "/dev/null"), ("--junit", "/dev/null"), ("--badge", "r.svg")])
+    ''
+    """
+    seen: dict[Path, str] = {}
+    for option, file in asked:
+        path = Path(file).resolve()
+        if path in seen and (path.is_file() or not path.exists()):
+            return f"{seen[path]} and {option} {file}: this is one file; name two"
+        seen[path] = f"{option} {file}"
+    return ""
 
 
 def unwritten(option: str, file: str, error: OSError) -> str:

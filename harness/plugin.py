@@ -82,6 +82,15 @@ def pytest_configure(config: pytest.Config) -> None:
         from .collector import Collector
 
         config.pluginmanager.register(Collector(config), "convspec-collector")
+    else:
+        config.pluginmanager.register(_Quiet(), "convspec-quiet")
+
+
+class _Quiet:
+    """In a process of xdist: what breaks is told by the side that reports, not by each process once more."""
+
+    def pytest_internalerror(self) -> bool:
+        return True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

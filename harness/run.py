@@ -21,13 +21,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from convspec.adapters import registry
-from convspec.adapters.backend import BackendError, BackendImportError, DeviceUnavailable
+from convspec.adapters.backend import BackendError, DeviceUnavailable, NotInstalled
 
 from .cases.case import Case
 from .collector import Collector
 from .deviations import Deviation, DeviationError
 from .deviations import known as known_deviations
 from .interpreters import Interpreters
+from .process import strays
 from .report import ci, terminal
 from .report import results as results_file
 
@@ -55,7 +56,15 @@ class Run:
 
 def run(asked: Run, console: Console | None = None) -> int:
     """Judge, report, and return the exit status."""
-    console = console or make_console(stderr=asked.files.to_stdout)
+    mark = strays.mark()
+    with _interrupted_once(), environment(**{strays.OF_RUN: mark}):
+        try:
+            return _run(asked, console or make_console(stderr=asked.files.to_stdout))
+        finally:
+            strays.end(mark, strays.OF_RUN)
+
+
+def _run(asked: Run, console: Console) -> int:
     errors = Console(stderr=True, emoji=False)
     try:
         asked = replace(asked, backends=tuple(registry.expand(asked.backends)))
@@ -68,15 +77,25 @@ def run(asked: Run, console: Console | None = None) -> int:
         console.print(f"seed {asked.seed} (repeat this run with --seed {asked.seed})")
     live = Live(console)
     collector, status = _pytest(asked, live, missing)
-    if collector is not None and collector.fatal:
-        errors.print(f"convspec: {collector.fatal}", style="red", highlight=False, markup=False, soft_wrap=True)
+    if fatal := (collector.fatal if collector is not None else None) or _broke(live, status):
+        errors.print(f"convspec: {fatal}", style="red", highlight=False, markup=False, soft_wrap=True)
         return COULD_NOT_RUN
     if collector is None or not collector.cells:
         return _nothing(asked, live, status, errors)
+    return _told(asked, known, live, status, console, errors)
+
+
+def _told(asked: Run, known: list[Deviation], live: Live, status: int, console: Console, errors: Console) -> int:
+    """Report what was judged, save it, and return the exit status."""
+    collector = live.collector
+    assert collector is not None
     found, unsaved = collector.results(), collector.unsaved
     if status != pytest.ExitCode.INTERRUPTED and not asked.expression:
-        found["agreement"] = _agreement(asked, known, console)
-        unsaved = results_file.save(found, asked.json_file)
+        try:
+            found["agreement"] = _agreement(asked, known, console)
+            unsaved = results_file.save(found, asked.json_file)
+        except KeyboardInterrupt:  # the clauses are judged, and told
+            status = pytest.ExitCode.INTERRUPTED
     terminal.render(found, console, file=asked.json_file)
     written = _written(asked, found, unsaved, console, errors)
     if status == pytest.ExitCode.INTERRUPTED:
@@ -92,6 +111,17 @@ def run(asked: Run, console: Console | None = None) -> int:
         return COULD_NOT_RUN
     broken = results_file.broken_musts(found) or results_file.stale(found)
     return (BROKEN if broken else PASSED) if written else COULD_NOT_RUN
+
+
+def _broke(live: Live, status: int) -> str:
+    """Say that pytest itself ended early: what it has not asked must not be taken for sound. Else nothing."""
+    codes = pytest.ExitCode
+    if status in (codes.OK, codes.TESTS_FAILED, codes.INTERRUPTED, codes.NO_TESTS_COLLECTED) and not live.internal:
+        return ""
+    if not live.internal and (live.broken_checks or (live.collector and live.collector.unsaved)):
+        return ""  # told by its own text
+    why = live.internal or f"pytest ended with exit status {int(status)}"
+    return f"the run broke off: {why}; this is a fault of convspec"
 
 
 def _written(asked: Run, found: dict[str, Any], unsaved: list[str], console: Console, errors: Console) -> bool:
@@ -137,21 +167,12 @@ def _asking(progress: Progress, task: TaskID, case: Case) -> None:
 def _preflight(asked: Run) -> dict[str, str]:
     """Refuse before any work what cannot run: unknown names; interpreters, code or devices that are not there.
 
-    With `skip_missing` the last two are returned instead, each with its reason.
+    With `skip_missing` a package or a device that is not there is returned instead, with its reason; no other fault is.
     """
     if asked.expression and (fault := _wrong_expression(asked.expression)):
         raise BackendError(f"-k {asked.expression!r} is no expression: {fault}")
-    interpreters = Interpreters.parse(asked.pythons)
-    if not asked.skip_missing:
-        interpreters.check(asked.backends)
-        return {}
-    missing = {}
-    for name in asked.backends:
-        try:
-            interpreters.start(name)
-        except (DeviceUnavailable, BackendImportError) as error:
-            missing[name] = str(error)
-    return missing
+    skip = (DeviceUnavailable, NotInstalled) if asked.skip_missing else ()
+    return Interpreters.parse(asked.pythons).check(asked.backends, skip=skip)
 
 
 def _wrong_expression(expression: str) -> str:
@@ -210,9 +231,14 @@ def _pytest(asked: Run, live: Live, missing: dict[str, str]) -> tuple[Collector 
     args += ["-k", asked.expression] if asked.expression else []
     if processes > 1:
         args += ["-p", "xdist.plugin", "-n", str(min(processes, chunks * len(asked.backends))), "--dist", "loadscope"]
-    with environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=""), _terminable():
-        status = pytest.main(args, plugins=[live])
-    return live.collector, int(status)
+    with environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=""):
+        try:
+            status = int(pytest.main(args, plugins=[live]))
+        except KeyboardInterrupt:  # before it came to its tests, where it catches this itself
+            status = int(pytest.ExitCode.INTERRUPTED)
+        finally:
+            live.progress.stop()
+    return live.collector, status
 
 
 @contextlib.contextmanager
@@ -231,21 +257,30 @@ def environment(**changes: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _terminable() -> Any:
-    """A polite kill is like Ctrl-C: what was judged is kept."""
+def _interrupted_once() -> Iterator[None]:
+    """A polite kill is like Ctrl-C; after the first of them the others wait until what was judged is told and saved."""
 
     def interrupt(*_: object) -> None:
+        for number in before:
+            signal.signal(number, _nothing_more)  # no SIG_IGN, which processes started now would inherit
         raise KeyboardInterrupt
 
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}  # as nohup does
     try:
-        before = signal.signal(signal.SIGTERM, interrupt)
+        for number in before:
+            signal.signal(number, interrupt)
     except ValueError:  # not the main thread: leave signals alone
-        yield
-        return
+        before = {}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _nothing_more(*_: object) -> None:
+    pass
 
 
 def bar(console: Console) -> Progress:
@@ -269,6 +304,7 @@ class Live:
         self.console = console
         self.collector: Collector | None = None
         self.broken_checks: list[str] = []
+        self.internal = ""  # the last line of what broke pytest or xdist itself
         self.failed = 0
         self._said = time.monotonic()
         self.progress = bar(console)
@@ -280,6 +316,14 @@ class Live:
         found = session.config.pluginmanager.getplugin("convspec-collector")
         self.collector = found
         self.progress.start()
+
+    def pytest_internalerror(self, excrepr: object) -> bool:
+        """Keep what broke, in a line, instead of hundreds of them; the first is what the others follow from."""
+        lines = [line.removeprefix("INTERNALERROR>").strip() for line in str(excrepr).splitlines()]
+        # The places of a traceback are indented or blank; the errors of it stand behind "E".
+        said = [line.removeprefix("E ").strip() for line in lines if line.startswith("E ")] or [w for w in lines if w]
+        self.internal = self.internal or (said[-1][:300] if said else "no reason was given")
+        return True
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """A collection that fails is a fault of ours, or a wrong option."""

@@ -236,10 +236,12 @@ def parse(text: bytes | memoryview, body_size: int) -> dict[str, Any]:
     """
     try:
         words = str(text, "utf-8")
+        halves = "\\ud" in words or "\\uD" in words  # pairs of them are characters, one alone is none
         # json.loads also looks for white space around it, which takes as long again.
         header, end = _DECODER.raw_decode(words) if words[:1] == "{" else (None, -1)
         if end != len(words):
             header = json.loads(words)
+        header = _whole(header) if halves else header
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"a header that is not JSON: {error}") from None
     if type(header) is not dict or type(header.get("kind")) is not str:
@@ -254,6 +256,26 @@ def parse(text: bytes | memoryview, body_size: int) -> dict[str, Any]:
     if size != body_size:
         raise ProtocolError(f"the arrays have {size} bytes and the body {body_size}")
     return header
+
+
+def utf8(text: str) -> str:
+    r"""Return a text that UTF-8 can hold: half of a surrogate pair, which no pipe and no file takes, is written out.
+
+    Examples
+    --------
+    >>> utf8("a\ud800b")
+    'a\\ud800b'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _whole(value: Any) -> Any:
+    """The same with every text as `utf8` makes it: what a worker writes goes into reports and to other processes."""
+    if isinstance(value, str):
+        return utf8(value)
+    if isinstance(value, dict):
+        return {utf8(name): _whole(inner) for name, inner in value.items()}
+    return [_whole(inner) for inner in value] if isinstance(value, list) else value
 
 
 def decode(data: bytes | memoryview) -> Frame:

@@ -35,6 +35,11 @@ FOUL_MEMORY = {
 }
 
 
+#: What a worker may hold unless it is told otherwise. No less, where the machine has it: a framework with its libraries
+#: holds gigabytes before the first call, and to end that as a crash would be a false verdict.
+LEAST_MEMORY, MOST_MEMORY = 4 << 30, 8 << 30
+
+
 class RemoteBackend:
     """A backend in a persistent worker process: started at the first use, and again after a death.
 
@@ -53,7 +58,8 @@ class RemoteBackend:
     standby : bool
         After a first death, keep a spare worker that has loaded the backend already.
     memory : int or None
-        Bytes of resident memory at which a call is ended as a crash. None: three quarters of what the machine had free.
+        Bytes of resident memory at which a call is ended as a crash. None: this process's part of three quarters of
+        what the machine had free (`pytest -n` starts several), 8 GiB at most, and 4 at least where they are free.
     command : sequence of str or None
         Instead of Python: any command that speaks the protocol (``PROTOCOL.md``) on its stdin and stdout.
 
@@ -293,6 +299,8 @@ def _hello_of(frame: Frame) -> dict[str, Any]:
     wanted = {"name": str, "versions": dict, "methods": list}
     if not all(isinstance(header.get(name), kind) for name, kind in wanted.items()):
         raise ProtocolError(f"a hello without name, versions or methods: {header!r:.120}")
+    if not isinstance(header.get("dtypes"), list | None):
+        raise ProtocolError(f"dtypes of a hello are {header['dtypes']!r:.100}, expected a list of names or null")
     absent = [name for name in errors.METHODS if name not in header["methods"]]
     usual: dict[str, Any] = {
         "device": None,
@@ -318,7 +326,10 @@ def _last_line(tail: str) -> str:
 
 
 def _memory_to_give() -> int | None:
-    """Three quarters of the memory that is free now, in bytes; None where the system does not say."""
+    """Three quarters of the memory that is free now, or this process's part, in bytes; None where nothing says it.
+
+    Were each of eight to take three quarters, the kernel would kill one of them, or something else, before we do.
+    """
     free = []
     with contextlib.suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -329,7 +340,10 @@ def _memory_to_give() -> int | None:
         )
         fields = dict(line.split() for line in stat.splitlines())
         free.append(int(limit) - int(used) + int(fields["inactive_file"]))  # cached files give way
-    return min(free) * 3 // 4 if free else None
+    processes = os.environ.get("PYTEST_XDIST_WORKER_COUNT", "")
+    share = max(1, int(processes)) if processes.isdecimal() else 1
+    whole = min(free) * 3 // 4 if free else None
+    return whole and min(whole, MOST_MEMORY, max(whole // share, LEAST_MEMORY))
 
 
 def _end_all(children: list[Child], owner: int) -> None:

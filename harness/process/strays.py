@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 VARIABLE = "CONVSPEC_WORKER"
+#: The same of a whole run: a process of xdist that is killed cannot look for what its workers left.
+OF_RUN = "CONVSPEC_RUN"
 ROUNDS = 20  # looks at those that start others while they are looked for
 
 
@@ -24,7 +26,7 @@ def mark() -> str:
     return os.urandom(12).hex()
 
 
-def marked(value: str) -> list[int]:
+def marked(value: str, variable: str = VARIABLE) -> list[int]:
     """The processes with this value in the environment that they were started with, or forked with.
 
     Examples
@@ -34,7 +36,7 @@ def marked(value: str) -> list[int]:
     """
     if sys.platform != "linux":
         return []
-    wanted = f"{VARIABLE}={value}".encode()
+    wanted = f"{variable}={value}".encode()
     with contextlib.suppress(OSError):
         return [int(name) for name in os.listdir("/proc") if name.isdecimal() and _has(name, wanted)]  # noqa: PTH208
     return []
@@ -47,10 +49,10 @@ def _has(name: str, wanted: bytes) -> bool:
         return False
 
 
-def end(value: str) -> None:
+def end(value: str, variable: str = VARIABLE) -> None:
     """Kill all of them, and those that they start meanwhile."""
     for _ in range(ROUNDS):
-        found = marked(value)
+        found = marked(value, variable)
         if not found:
             return
         for pid in found:
@@ -58,7 +60,7 @@ def end(value: str) -> None:
                 fd = os.pidfd_open(pid)
                 try:
                     # Its number may be another process's by now: what is held is looked at again.
-                    if _has(str(pid), f"{VARIABLE}={value}".encode()):
+                    if _has(str(pid), f"{variable}={value}".encode()):
                         signal.pidfd_send_signal(fd, signal.SIGKILL)
                 finally:
                     os.close(fd)

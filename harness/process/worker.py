@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ from convspec.adapters.backend import METHODS, BackendError, Contract, Unsupport
 
 from . import protocol, short
 from .channel import Channel
-from .frames import Array, Frame, MissingDtypeError, dtype_name, encode
+from .frames import Array, Frame, MissingDtypeError, dtype_name, encode, utf8
 from .layouts import Laid, changed, lay, shares
 from .memory import HandedOut, foul_free_memory
 from .protocol import Answer, Request
@@ -160,7 +160,7 @@ def text_of(error: BaseException) -> str:
         text = str(error)
     except BaseException as second:  # a broken __str__ is one more way to misbehave
         text = f"(its message cannot be had: {type(second).__name__})"
-    text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = utf8(text)
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 4] + " ..."
 
 
@@ -237,24 +237,35 @@ def hello(backend: Any, text: str) -> dict[str, Any]:
     version = getattr(backend, "version", None)
     versions = {"python": platform.python_version(), "numpy": np.__version__}
     if isinstance(version, dict):
-        versions.update({str(key): str(value) for key, value in version.items()})
+        versions.update({_text(key): _text(value) for key, value in version.items()})
     elif version is not None:
-        versions[str(name or text).partition(":")[0].partition("@")[0]] = str(version)
+        versions[_text(name or text).partition(":")[0].partition("@")[0]] = _text(version)
     contract = Contract.of(backend)
     dtypes, device = getattr(backend, "dtypes", None), getattr(backend, "device", None)
     return {
         "kind": "hello",
         "protocol": protocol.VERSION,
-        "name": str(name) if name is not None else text,
+        "name": _text(text if name is None else name),
         "versions": versions,
-        "device": None if device is None else str(device),
+        "device": None if device is None else _text(device),
         "methods": [name for name in RESULTS if callable(getattr(backend, name, None))],
         "missing": [name for name in METHODS if not callable(getattr(backend, name, None))],
         "contract": {name: getattr(contract, name) for name in contract.__dataclass_fields__},
         "accepts_bias": accepts_bias(backend),
         "argmax": callable(getattr(backend, "max_pool_with_argmax", None)),
-        "dtypes": None if dtypes is None else [str(name) for name in dtypes],
+        "dtypes": None if dtypes is None else [_text(name) for name in _listed(dtypes, text)],
     }
+
+
+def _listed(dtypes: object, text: str) -> Iterable[object]:
+    # A text is as iterable as a list, and would be taken for the names of its letters.
+    if isinstance(dtypes, str | bytes) or not isinstance(dtypes, Iterable):
+        raise BackendError(f"{text}: dtypes is {dtypes!r:.100}; it must be a list of names, as ['float32', 'float64']")
+    return dtypes
+
+
+def _text(value: object) -> str:
+    return utf8(str(value))
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -272,6 +283,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except BaseException as error:  # whatever importing it raised, the harness is told
         known = next((cls.__name__ for cls in type(error).__mro__ if issubclass(cls, BackendError)), None)
         message = text_of(error) if known else f"{text}: {type(error).__name__}: {text_of(error)}"
+        if message.startswith("contract: "):  # a Contract does not know whose it is
+            message = f"{text}: {message}"
         failure = {"class": known or "BackendImportError", "message": message}
         channel.write(encode({"kind": "hello", "protocol": protocol.VERSION, "load_error": failure}))
         os._exit(1)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convspec.harness.options import no_folder, no_jinja2, unwritten
+from convspec.harness.options import no_folder, no_jinja2, same_file, unwritten
 
 from . import badge, junit, markdown
 from .rows import causes, stale
@@ -37,8 +37,8 @@ class Files:
         """Whether the Markdown goes to stdout, so that nothing else may."""
         return self.markdown == "-"
 
-    def fault(self) -> str:
-        """Say what keeps them from being written, before any work; or nothing."""
+    def fault(self, json_file: str | None = None) -> str:
+        """Say what keeps them from being written, before any work; or nothing. The results go to `json_file`."""
         for option, file in self._asked():
             if option == "--html" and (missing := no_jinja2()):
                 return f"--html {file}: {missing}"
@@ -46,7 +46,8 @@ class Files:
                 return f"{option} -: only --markdown writes to stdout; name a file"
             if file != "-" and (wrong := no_folder(option, file)):
                 return wrong
-        return ""
+        named = [("--json", json_file or "-"), *self._asked()]
+        return same_file((option, file) for option, file in named if file != "-")
 
     def _asked(self) -> list[tuple[str, str]]:
         named = (("--junit", self.junit), ("--markdown", self.markdown), ("--badge", self.badge), ("--html", self.html))

@@ -244,11 +244,25 @@ def checked(data: Any, path: str | Path, *, known: bool = True) -> dict[str, Any
         raise ValueError(f"{path}: results version {data.get('version')!r}; this convspec reads version {VERSION}")
     if wrong := fault(data):
         raise ValueError(f"{path}: damaged: {wrong}")
+    if wrong := miscounted(data):
+        raise ValueError(f"{path}: damaged: {wrong}")
     if known:
         named = [cell["clause"] for cell in data["cells"]]
         named += [finding["clause"] for cell in data["cells"] for finding in cell["findings"]]
         refuse_unknown(named, data, path)
     return data
+
+
+def miscounted(data: dict[str, Any]) -> str:
+    """Say that a document has no cells, or not those that its summary counts, which is what is shown; or nothing."""
+    if not data["cells"]:
+        return "cells: there is none"
+    for name in dict.fromkeys([*data["summary"], *(cell["backend"] for cell in data["cells"])]):
+        told, there = data["summary"].get(name, {}), counts(data["cells"], name)
+        wrong = next((state for state in there if told.get(state) != there[state]), None)
+        if wrong:
+            return f"summary/{name}: it says {wrong}: {told.get(wrong)}, and of the cells {there[wrong]} are"
+    return ""
 
 
 def refuse_unknown(named: Iterable[str], data: dict[str, Any], path: str | Path) -> None:

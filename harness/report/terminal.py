@@ -229,6 +229,8 @@ def summary(results: dict[str, Any]) -> list[Text]:
             f"  ({sum(c['cases'] for c in mine):,} cases, {sum(c['outputs'] for c in mine):,} outputs)", style="dim"
         )
         lines.append(line)
+        if reason := name in unasked(results) and next((c["reason"] for c in mine if c["reason"]), ""):
+            lines.append(Text(f"  not asked: {reason}", style="yellow"))
         missing = results["backends"].get(name, {}).get("missing") or []
         if missing:
             lines.append(Text(f"  it lacks {', '.join(missing)}: unsupported; the rest is judged", style="dim"))

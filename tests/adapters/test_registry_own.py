@@ -153,6 +153,16 @@ def test_an_entry_point_with_devices_and_modes(entry_points, text, device, mode)
     assert registry.compiles(text) == (mode == "fused")
 
 
+def test_an_object_of_a_module_that_an_entry_point_is_called_like(entry_points, monkeypatch):
+    name = registry.entry_points()["my-chip"].module
+    point = metadata.EntryPoint(name, f"{name}:Mine", registry.GROUP)
+    monkeypatch.setattr(metadata, "entry_points", lambda group: metadata.EntryPoints([point]))
+    assert registry.parse(f"{name}:ready").kind == "entry point"
+    assert registry.load(f"{name}:ready").name == "ready"
+    assert registry.load(name).name == "from the file beside"
+    assert refusal(f"{name}:cuda", UnknownBackend).endswith("has no device 'cuda'; it has none to choose")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -256,7 +256,7 @@ def test_python_m_is_the_same_command():
 def test_without_the_extra_the_command_says_which(start):
     code = f"import sys; sys.modules['click'] = None; {start}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.strip() == (
         "convspec: the command needs click, which is of the extra 'check': pip install 'convspec[check]'"
     )

@@ -22,6 +22,9 @@ def later(document):
 
 DAMAGES = {
     "no cells": (lambda d: d.pop("cells"), "damaged: document: there is no cells"),
+    "empty cells": (lambda d: d.update(cells=[]), "damaged: cells: there is none"),
+    "fewer cells": (lambda d: d["cells"].pop(0), "damaged: summary/mine: it says pass: 1, and of the cells 0 are"),
+    "no summary": (lambda d: d.update(summary={}), "damaged: summary/mine: it says pass: None, and of the cells 1 are"),
     "a state": (lambda d: d["cells"][0].update(state="maybe"), "damaged: cells/0/state: 'maybe' is none of"),
     "a field": (lambda d: d["cells"][1].update(findings=[{}]), "damaged: cells/1/findings/0: there is no"),
     "an old version": (lambda d: d.update(version=1), "results version 1; this convspec reads version 2"),
@@ -125,3 +128,19 @@ def test_merge_makes_no_folder():
     done = invoke("merge", "sound.json", "--json", "no/such/r.json")
     assert done.exit_code == 2
     assert "--json no/such/r.json: there is no folder" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("check", "numpy", "--json", "one", "--junit", "./one"), "--json one and --junit ./one: this is one file"),
+        (("check", "numpy", "--badge", "one", "--html", "one"), "--badge one and --html one: this is one file"),
+        (("merge", "sound.json", "--json", "one", "--html", "one"), "--json one and --html one: this is one file"),
+        (("show", "sound.json", "--junit", "one", "--markdown", "one"), "--junit one and --markdown one: this is one"),
+    ],
+)
+def test_two_options_that_name_one_file_are_refused(args, said, tmp_path):
+    done = invoke(*args)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert not (tmp_path / "one").exists()

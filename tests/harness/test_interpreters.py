@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 
 from convspec.adapters.backend import BackendError
+from convspec.harness import interpreters
 from convspec.harness.deviations.entry import Declared
 from convspec.harness.deviations.files import known
-from convspec.harness.interpreters import Interpreters
+from convspec.harness.interpreters import Interpreters, probe
 
 MINE = """
 import numpy as np
@@ -162,3 +164,32 @@ def test_known_deviations_are_those_of_the_version_in_whichever_interpreter():
     assert here == there
     assert 0 < len(here) < len(entries)
     assert not Declared.of(entries, "torch%old", {"versions": {"torch": "0.1"}}).entries
+
+
+def test_a_program_that_prints_for_ever_is_refused_before_it_fills_the_memory(tmp_path):
+    for stream in ("", " >&2"):
+        endless = script(tmp_path / "yes", f"exec yes{stream}\n")
+        with pytest.raises(BackendError, match="asked for its version it writes without an end"):
+            probe(endless)
+
+
+def test_what_a_wrapper_started_ends_with_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(interpreters, "_SECONDS", 0.5)
+    sleeps = script(tmp_path / "sleeps", f"sleep 600 & echo $! > {tmp_path}/pid; wait\n")
+    with pytest.raises(BackendError, match=r"did not import NumPy within 0\.5 s"):
+        probe(sleeps)
+    leaves = script(tmp_path / "leaves", f'sleep 600 & echo $! >> {tmp_path}/pid; exec "{sys.executable}" "$@"\n')
+    probe(leaves)
+    for pid in (tmp_path / "pid").read_text().split():
+        assert gone(int(pid)), pid
+
+
+def gone(pid):
+    for _ in range(100):
+        try:
+            if "(sleep) Z" in Path(f"/proc/{pid}/stat").read_text():
+                return True
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False

@@ -32,6 +32,26 @@ BAD = {
     "no method": ("class B: pass", BackendImportError, "none of a backend's methods"),
     "init": ("class B:\n def __init__(self): raise OSError('no\\nlicence')", BackendImportError, "no licence"),
     "contract": ("class B:\n contract = {'x': 1}\n def conv2d(self): 0", BackendError, "unknown key 'x'"),
+    "contract's name": (
+        "class B:\n contract = {'tf32': 3}\n def conv2d(self): 0",
+        BackendError,
+        "bad.py:B: contract: tf32 is 3; it must be",
+    ),
+    "a contract made": (
+        "from convspec.adapters import Contract\nclass B:\n def __init__(self): Contract(accumulate='x')",
+        BackendError,
+        "bad.py:B: contract: accumulate is 'x'; it must be",
+    ),
+    "dtypes no list": (
+        "class B:\n dtypes = 5\n def conv2d(self): 0",
+        BackendError,
+        "B: dtypes is 5; it must be a list of names, as",
+    ),
+    "dtypes a text": (
+        "class B:\n dtypes = 'float32'\n def conv2d(self): 0",
+        BackendError,
+        "B: dtypes is 'float32'; it must be a list",
+    ),
     "sleeps": ("import time; time.sleep(60)", BackendImportError, "not ready within 1 s"),
     "last words": (
         "import os; os.write(2, b'oh no'); os.abort()",
@@ -153,3 +173,25 @@ def test_the_document_lists_what_the_code_has():
     documented = set(re.findall(r"^\| `(\w+)` \| M", text, re.M))
     assert {one.name for one in dataclasses.fields(protocol.Answer)} - {"arrays"} <= documented
     assert f"version {protocol.VERSION}" in text.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("free", "processes", "given"),
+    [(8, None, 6), (64, None, 8), (64, "8", 6), (64, "2", 8), (16, "8", 4), (4, "8", 3), (64, "many", 8)],
+)
+def test_the_memory_of_a_worker_is_its_part_of_what_is_free(monkeypatch, free, processes, given):
+    """GiB; the files that say what is free are those of Linux."""
+    text = {"/proc/meminfo": f"MemTotal: 1 kB\nMemAvailable: {free << 20} kB\n"}
+
+    def read_text(path, *_, **__):
+        if str(path) not in text:
+            raise FileNotFoundError(path)
+        return text[str(path)]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    if processes is None:
+        monkeypatch.delenv("PYTEST_XDIST_WORKER_COUNT", raising=False)
+    else:
+        monkeypatch.setenv("PYTEST_XDIST_WORKER_COUNT", processes)
+    assert RemoteBackend("numpy").memory == given << 30
+    assert RemoteBackend("numpy", memory=5).memory == 5

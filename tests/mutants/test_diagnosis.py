@@ -13,9 +13,10 @@ from local import LocalBackend
 from convspec.harness.cases.case import Case
 from convspec.harness.check import Check
 from convspec.harness.diagnosis import Diagnosis
-from convspec.harness.judge import Judge
+from convspec.harness.judge import Judge, Question
 from convspec.harness.oracle.readings import known
 from convspec.harness.oracle.readings.correct import Correct
+from convspec.harness.process.protocol import Answer
 from convspec.harness.taps import read_back
 from convspec.harness.verdict import Cell
 from convspec.spec import clause
@@ -145,3 +146,27 @@ def test_taps_are_read_back(name, case, said):
 def test_no_tap_of_a_right_backend_goes_wrong():
     for case in (TAPS, TAPS.but(strides=(2, 3), dilations=(1, 2)), TAPS.but(x=(2, 4, 5, 4), groups=2, filters=4)):
         assert read_back(Judge(LocalBackend(Correct(), "right")), case) == ""
+
+
+class Answers:
+    """So many arrays, whatever is asked: a worker in another language may."""
+
+    def __init__(self, *arrays):
+        self.arrays = arrays
+
+    def call(self, _):
+        return Answer("ok", self.arrays)
+
+
+@pytest.mark.parametrize(
+    ("op", "number"), [("conv2d", 0), ("conv2d", 2), ("conv2d_vjp", 0), ("conv2d_vjp", 1), ("conv2d_vjp", 3)]
+)
+def test_an_answer_of_too_many_arrays_or_too_few_is_explained_by_no_reading(op, number):
+    case = TAPS.but(op=op)
+    one = Answers(*[np.zeros((1, 4, 5, 1), np.float32)] * number)
+    judge = Judge(LocalBackend(Correct(), "right"))
+    judge.backend = one
+    diagnosis = Diagnosis(judge)
+    diagnosis._readings["TrueConvolution"] = one  # wrong in the same way
+    assert not diagnosis._explains("TrueConvolution", case, Question("groups"))
+    assert not diagnosis._right_too("TrueConvolution", case, Question("groups"))
