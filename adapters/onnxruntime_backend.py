@@ -233,6 +233,8 @@ def _no_gradients() -> Unsupported:
 def _own_padding(
     x: Array, kernel: tuple[int, ...], strides: Pair, padding: Padding, dilations: Pair, *, named: bool
 ) -> dict[str, Any]:
+    if padding in ("SAME_UPPER", "NOTSET"):  # ONNX's own names, which it would take; any other it refuses itself
+        raise ValueError(f"padding must be 'SAME', 'VALID', 'SAME_LOWER' or two pairs, got {padding!r}")
     if isinstance(padding, str) and (named or padding not in ("SAME", "SAME_LOWER")):
         return {"auto_pad": _NAMES.get(padding, padding)}
     (top, bottom), (left, right) = pads_of(x.shape[1:3], tuple(kernel), strides, padding, dilations)

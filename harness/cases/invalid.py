@@ -62,6 +62,22 @@ def _uneven_groups(data: Data, options: dict[str, Any]) -> None:
     data["dy"] = np.ascontiguousarray(data["dy"][..., :3]) if "dy" in data else data["w"]
 
 
+def _where_it_makes_no_odds(key: str, value: Any) -> Change:
+    """An attribute that the size of the output does not show: one row of pixels, or one of taps, under SAME."""
+
+    def apply(data: Data, options: dict[str, Any]) -> None:
+        data["x"] = np.ascontiguousarray(data["x"][:, :1])
+        if "w" in data:
+            data["w"] = np.ascontiguousarray(data["w"][:1])
+        else:
+            options["ksize"] = (1, options["ksize"][1])
+        if "dy" in data:
+            data["dy"] = np.ones((*data["x"].shape[:3], data["dy"].shape[3]), data["dy"].dtype)
+        options |= {key: value, "padding": "SAME"}
+
+    return apply
+
+
 _add(
     "error-strides-positive",
     ALL,
@@ -72,6 +88,7 @@ _add(
     stride_negative=_option("strides", (-1, -1)),
     stride_negative_w=_option("strides", (1, -2)),
     stride_minus_one_w=_option("strides", (1, -1)),
+    stride_zero_over_one_row=_where_it_makes_no_odds("strides", (0, 1)),
 )
 _add(
     "error-dilations-positive",
@@ -80,6 +97,7 @@ _add(
     dilation_zero=_option("dilations", (0, 0)),
     dilation_zero_w=_option("dilations", (1, 0)),
     dilation_negative=_option("dilations", (-1, 1)),
+    dilation_zero_of_one_tap=_where_it_makes_no_odds("dilations", (0, 1)),
 )
 _add(
     "error-ksize-positive",
@@ -96,6 +114,7 @@ _add(
     x_rank_3=_array("x", lambda x: x[0]),
     x_rank_2=_array("x", lambda x: x[0, :, :, 0]),
     x_rank_5=_array("x", lambda x: x[None]),
+    x_rank_5_at_the_end=_array("x", lambda x: x[..., None]),
 )
 _add(
     "error-rank",
@@ -137,6 +156,7 @@ _add(
     "padding is SAME, VALID, SAME_LOWER or two pairs",
     pad_unknown=_option("padding", "FULL"),
     pad_misspelt=_option("padding", "SAMEE"),
+    pad_of_another_standard=_option("padding", "SAME_UPPER"),
     pad_empty=_option("padding", ""),
 )
 

@@ -61,7 +61,7 @@ def test_error_unknown_padding(check: Check) -> None:
     check.refused()
 
 
-@clause("error-dtype-mismatch", dtypes=("float32",))
+@clause("error-dtype-mismatch", dtypes=("float32", "float64"))
 def test_error_dtype_mismatch(check: Check) -> None:
     """Operands of two dtypes."""
     check.refused()
