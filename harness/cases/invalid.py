@@ -63,7 +63,7 @@ def _uneven_groups(data: Data, options: dict[str, Any]) -> None:
 
 
 def _where_it_makes_no_odds(key: str, value: Any) -> Change:
-    """An attribute that the size of the output does not show: one row of pixels, or one of taps, under SAME."""
+    """An attribute that the size of the output does not show: one row of pixels and one of taps."""
 
     def apply(data: Data, options: dict[str, Any]) -> None:
         data["x"] = np.ascontiguousarray(data["x"][:, :1])
@@ -72,8 +72,8 @@ def _where_it_makes_no_odds(key: str, value: Any) -> Change:
         else:
             options["ksize"] = (1, options["ksize"][1])
         if "dy" in data:
-            data["dy"] = np.ones((*data["x"].shape[:3], data["dy"].shape[3]), data["dy"].dtype)
-        options |= {key: value, "padding": "SAME"}
+            data["dy"] = np.ascontiguousarray(data["dy"][:, :1])
+        options[key] = value
 
     return apply
 

@@ -42,9 +42,10 @@ def distinct(case: Case, rng: np.random.Generator) -> Data:
     if case.dtype in INTEGERS:
         info = np.iinfo(case.dtype)
         span = min(info.max - info.min, count)
-        high = rng.integers(0, 2)  # near the top or from the bottom: neighbours there differ in the last bit only
-        start = info.max - span if high else info.min
-        values = np.array([start + int(i) % (span + 1) for i in rng.permutation(count)], dtype=case.dtype)
+        where = rng.integers(0, 3)  # near the top or from the bottom: neighbours there differ in the last bit only
+        start = info.max - span if where == 1 else info.min
+        step = (info.max - info.min) // max(span, 1) if where == 2 else 1  # or all over the type
+        values = np.array([start + int(i) % (span + 1) * step for i in rng.permutation(count)], dtype=case.dtype)
     else:
         most = 2 ** (FORMATS[case.dtype].precision + 1) - 1
         values = rng.permutation(count) % most - float(
