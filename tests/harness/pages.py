@@ -7,6 +7,7 @@ from dataclasses import replace
 from reported import ENTRY, FINDING, KNOWN, cell, run_of
 
 from convspec.harness.cases.case import Case
+from convspec.harness.report.results import counts
 
 EVIL = '</script><img src=x onerror="window.planted=1"><b>\'\u2028&amp;'
 CASE = Case("conv2d", (1, 3, 4, 1), (2, 3), filters=1, padding="SAME", dilations=(1, 1), recipe="integers")
@@ -74,4 +75,6 @@ def earlier():
             one |= {"state": "pass", "findings": []}
         if one["clause"] == "size-formula":
             one["state"] = "unsupported"
+    for name in old["summary"]:
+        old["summary"][name] |= counts(old["cells"], name)
     return old

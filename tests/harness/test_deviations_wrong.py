@@ -140,7 +140,7 @@ def test_a_witness_is_a_table(witness, tmp_path):
         ({"url": "5"}, 11, "url is 5; it must be text"),
         ({"flaky": '"no"'}, 11, "flaky is 'no'; it must be true or false"),
         ({"flaky": "1"}, 11, "flaky is 1; it must be true or false"),
-        ({"id": '""'}, 2, "id is empty"),
+        ({"id": '""'}, 2, "id is empty; name the entry"),
         ({"backend": '"torch@eager"'}, 3, "without device, mode and NAME, as 'torch'"),
         ({"backend": '"torch:cuda"'}, 3, "without device, mode and NAME, as 'torch'"),
         ({"backend": '"torch%old"'}, 3, "without device, mode and NAME, as 'torch'"),
