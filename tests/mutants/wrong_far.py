@@ -9,7 +9,6 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from convspec.harness.oracle.readings.calls import argmax, conv, conv_vjp, mutant, pool, pool_vjp
 from convspec.harness.oracle.readings.correct import Correct
-from convspec.harness.oracle.readings.rounding import round_bits
 
 WIDE = (1, 1, 41, 1)
 
@@ -156,17 +155,6 @@ class NoBiasOverPadding(Correct):
 class BiasForEachBlock(Correct):
     def conv2d(self, x, w, *, bias=None, **options):
         return super().conv2d(x, w, bias=None if bias is None else bias * max(-(-x.shape[3] // 64), 1), **options)
-
-
-@mutant("arithmetic", "with 8 channels or more, and as many filters in eights, float32 is rounded to TF32",
-        conv((1, 3, 4, 8), (2, 2, 8, 8)))  # fmt: skip
-class MatrixUnitsWhereAligned(Correct):
-    def enter(self, op, *arrays):
-        x, *others = arrays
-        aligned = (
-            op == "conv2d" and x.dtype == np.float32 and x.shape[3] and not (x.shape[3] % 8 or others[0].shape[3] % 8)
-        )
-        return tuple(round_bits(a, 11) for a in arrays) if aligned else arrays
 
 
 @mutant("gradients", "float16 gradients of the image saturate at the largest number",
