@@ -101,6 +101,7 @@ def corners(dtype: str) -> Iterator[Case]:
     """Single calls that kernels treat by themselves, and that draws meet rarely."""
     base = Case("conv2d", (1, 5, 6, 1), (2, 2), filters=1, dtype=dtype)
     yield base.but(x=(4, 3, 3, 16))
+    yield base.but(x=(1, 6, 7, 2), kernel=(3, 3), filters=2, groups=2, strides=(2, 1), padding="SAME")
     yield base.but(x=(1, 4, 9, 1), kernel=(1, 3), padding="SAME", dilations=(1, 4))
     yield base.but(kernel=(11, 11), padding="SAME")
     yield base.but(op="conv2d_vjp", x=(1, 5, 3, 1), kernel=(4, 1), padding="SAME")

@@ -37,7 +37,6 @@ NOT_NAMED = {
     "DeclaresFloat64Sums": "its answers are right: only its declaration is not",
     "AllMinusInfinityIsLowest": "on windows of nothing but -inf it is as a maximum that starts at the lowest number",
     "InfinityIsLargest": "on what is found it is as infinity becoming the largest number, with a NaN or without",
-    "Tf32WhenAligned": "its first finding is a measurement over many cases, which names what it behaves like itself",
     "ZeroTapsSkipped": "on the case that is found its taps have zero weights, which another reading skips alike",
 }
 

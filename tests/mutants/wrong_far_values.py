@@ -69,7 +69,7 @@ class EmptyBatchOfOneGroup(Correct):
 
 @mutant("shapes", "without input channels, at a stride, the bias is forgotten",
         conv((1, 3, 4, 0), (2, 2, 0, 2), strides=(2, 1), bias=True))  # fmt: skip
-class NoChannelsNoBias(Correct):
+class StridedNoChannelsNoBias(Correct):
     def conv2d(self, x, w, *, strides, bias=None, **options):
         forgotten = x.shape[3] == 0 and np.max(strides) > 1
         return super().conv2d(x, w, strides=strides, bias=None if forgotten else bias, **options)
