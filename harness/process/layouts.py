@@ -113,13 +113,23 @@ def shares(result: Array, laid: Laid) -> bool:
     >>> shares(laid.view[1:, ::2], laid), shares(laid.view[1:, ::2].copy(), laid)
     (True, False)
     """
-    if result.flags.owndata or not np.may_share_memory(result, laid.buffer):  # its own, or the bounds alone, in no time
+    return not result.flags.owndata and overlap(result, laid.buffer)
+
+
+def overlap(one: Array, two: Array) -> bool:
+    """Tell whether two arrays have an element's memory in common.
+
+    Examples
+    --------
+    >>> x = np.zeros(6)
+    >>> overlap(x[::2], x[2:]), overlap(x[::2], x[1::2])
+    (True, False)
+    """
+    if not np.may_share_memory(one, two):  # the bounds alone, in no time
         return False
     try:
-        return bool(np.shares_memory(result, laid.buffer, max_work=10**6))  # type: ignore[arg-type]  # its stub knows two values
-    except (
-        RuntimeError
-    ):  # too hard to decide exactly (np.exceptions.TooHardError): bounds that overlap are taken for it
+        return bool(np.shares_memory(one, two, max_work=10**6))  # type: ignore[arg-type]  # its stub knows two values
+    except RuntimeError:  # TooHardError: bounds that overlap are taken for it
         return True
 
 

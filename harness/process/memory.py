@@ -1,6 +1,6 @@
 """What the far side does about memory that is used again: it fouls what is free, and watches what was handed out.
 
-May import the standard library, NumPy, `convspec.reference.geometry`, `frames` and `protocol`.
+May import the standard library, NumPy, `convspec.reference.geometry`, `frames`, `layouts` and `protocol`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from convspec.reference import geometry
 
 from .frames import Array, Bytes
+from .layouts import overlap
 from .protocol import Request
 
 LARGEST_POISON = 1 << 20  # larger blocks come from the system, which hands them out zeroed, or perturbed where asked
@@ -35,23 +36,17 @@ class HandedOut:
     def used_again(self, arrays: Sequence[Array]) -> bool:
         """Whether an earlier result has changed since it was returned, or is handed out once more; forgotten then."""
         for one, copy in self._kept:
-            if one.tobytes() != copy or _again(one, arrays):
+            if one.tobytes() != copy or any([_again(one, array) for array in arrays]):  # noqa: C419 -- quicker
                 self._kept.clear()
                 return True
         return False
 
 
-def _again(one: Array, arrays: Sequence[Array]) -> bool:
-    """Whether an array that is still in use, and so nobody else's, is in the memory of these."""
-    for array in arrays:
-        if array is one:
-            return one.size > 0
-        if not (array.flags.owndata and one.flags.owndata) and np.may_share_memory(array, one):
-            try:
-                return bool(np.shares_memory(array, one, max_work=10**4))  # type: ignore[arg-type]  # its stub knows two
-            except RuntimeError:  # too hard to decide exactly: bounds that overlap are taken for it
-                return True
-    return False
+def _again(one: Array, array: Array) -> bool:
+    """Whether an array that is still in use, and so nobody else's, is in the memory of another one."""
+    if array is one:
+        return one.size > 0
+    return not (array.flags.owndata and one.flags.owndata) and overlap(array, one)  # two owners have nothing in common
 
 
 def foul_free_memory(request: Request) -> None:
