@@ -27,26 +27,23 @@ class HandedOut:
     MOST, LARGEST = 4, 1 << 16
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[Array, bytes]] = deque(maxlen=self.MOST)
+        self._kept: deque[tuple[Array, bytes, bool]] = deque(maxlen=self.MOST)
 
     def keep(self, arrays: Sequence[Array]) -> None:
         """Remember these results; large ones are left out, for the copies cost time."""
-        self._kept.extend([(array, array.tobytes()) for array in arrays if array.nbytes <= self.LARGEST])
+        self._kept.extend([(a, a.tobytes(), a.flags.owndata) for a in arrays if a.nbytes <= self.LARGEST])
 
     def used_again(self, arrays: Sequence[Array]) -> bool:
         """Whether an earlier result has changed since it was returned, or is handed out once more; forgotten then."""
-        for one, copy in self._kept:
-            if one.tobytes() != copy or any([_again(one, array) for array in arrays]):  # noqa: C419 -- quicker
+        fresh = [(array, array.flags.owndata) for array in arrays]
+        for one, copy, owned in self._kept:
+            again = one.tobytes() != copy
+            for array, owns in fresh:  # two that own their memory, and are two, have none in common
+                again = again or ((array is one or not (owns and owned)) and overlap(array, one))
+            if again:
                 self._kept.clear()
                 return True
         return False
-
-
-def _again(one: Array, array: Array) -> bool:
-    """Whether an array that is still in use, and so nobody else's, is in the memory of another one."""
-    if array is one:
-        return one.size > 0
-    return not (array.flags.owndata and one.flags.owndata) and overlap(array, one)  # two owners have nothing in common
 
 
 def foul_free_memory(request: Request) -> None:
