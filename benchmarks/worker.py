@@ -9,6 +9,7 @@ costs, medians what else the machine had to do. Linux, where large arrays are sh
 
 import argparse
 import contextlib
+import ctypes
 import datetime
 import multiprocessing
 import os
@@ -32,6 +33,7 @@ CLEAN = {
     "MALLOC_PERTURB_": None,
     "GLIBC_TUNABLES": FOUL_MEMORY["GLIBC_TUNABLES"].replace("glibc.malloc.perturb=128", "glibc.malloc.perturb=0"),
 }
+MMAP_THRESHOLD = -3  # of mallopt
 POOL = {"ksize": (1, 1), "strides": (1, 1), "padding": "VALID", "dilations": (1, 1)}
 COPIES = """
 class Copies:
@@ -46,6 +48,12 @@ class Dies:
         if groups == 99: os.abort()
         return self.right.conv2d(x, w, groups=groups, **options)
 """
+
+
+def always_fresh():
+    """Have this process get large blocks from the system each time: malloc would hand out one again of up to 32 MiB."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 1 << 17)
 
 
 def taken(call):
@@ -247,6 +255,7 @@ def main():
     parser.add_argument("--frameworks", default="numpy,torch,tensorflow")
     parser.add_argument("--markdown", metavar="FILE")
     given = parser.parse_args()
+    always_fresh()
     before = os.getloadavg()[0]
     rows, lines = judged(given.rounds, given.frameworks.split(","))
     text = "\n".join(
@@ -264,11 +273,12 @@ def main():
             "What the worker adds is a call through it less the same call of the same backend in this process;",
             "*reached* goes by the minima. All three that answer small calls take turns, so none has its code in the",
             "processor's caches, as in a check. Large: a backend that copies its input, as its one allocation; the",
-            "copies are `np.copyto` of as many bytes as go in and come out, to memory just allocated (fresh) or used",
-            "before (warm). The worker's memory is fouled when it is taken and when it is given back, which is part of",
-            "what is added; a *clean* worker does without, which no check does: it shows what the transport takes.",
-            "What fits the processor's cache is copied in a tenth of a millisecond a MiB, so that up to there (16 MiB)",
-            "what else is done counts for more: memory filled twice, pages looked at for changes, two processes woken.",
+            "copies are `np.copyto` of as many bytes as go in and come out, to memory new from the system (fresh) or",
+            "used before (warm); the call in this process has new memory too. The worker's memory is fouled when it",
+            "is taken and when it is given back, which is part of what is added: a pass more over memory. glibc keeps",
+            "blocks of up to 32 MiB for the next call, but gets larger ones from the system each time, so that",
+            "filling them costs most at 64 MiB. A *clean* worker does without, which no check does: it shows what the",
+            "transport takes.",
             "Minimum / median of each:",
             "",
             *(f"- {line}" for line in lines),
