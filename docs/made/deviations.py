@@ -26,6 +26,7 @@ MEANING = {
     "also": 'further clauses that the same cause breaks; `"*"`: any',
     "modes": 'which modes; `"!xla"`: all but that',
     "devices": "which devices, in the same way",
+    "cpu": 'instruction sets that the kernel at fault needs, by Linux\'s names; `"!amx_bf16"`: without that',
     "flaky": "`true`: a fault that comes and goes; its witness is asked twenty times",
 }
 SAID = {

@@ -146,11 +146,23 @@ def _modes(entry: Deviation) -> str:
     return told + ("" if entry.devices == ("*",) else f" on {', '.join(entry.devices)}")
 
 
+def _processor(entry: Deviation) -> str:
+    """What instruction sets it needs, in words.
+
+    >>> from dataclasses import replace
+    >>> _processor(replace(shipped()[0], cpu=("avx512f", "!amx_bf16")))
+    'with avx512f and without amx_bf16'
+    """
+    wanted = [f"without {name[1:]}" if name.startswith("!") else f"with {name}" for name in entry.cpu]
+    return " and ".join(wanted)
+
+
 def _finding(entry: Deviation) -> str:
     facts = [
         ("Clause", ", ".join(_clause(slug) for slug in (entry.clause, *entry.also))),
         ("Kind", entry.kind + (", and does not always show" if entry.flaky else "")),
         ("Declared for", f"{TITLES[entry.backend]} `{entry.versions}`, modes: {_modes(entry)}"),
+        ("Processors", _processor(entry)),
         ("Was run", _seen(entry)),
         ("Calls", f"`{entry.where.text}`"),
         ("Shows as", ", ".join(entry.shows)),

@@ -49,7 +49,8 @@ def listed(files: tuple[str, ...], backend: str | None) -> None:
     for entry in entries:
         modes = "" if entry.modes == ("*",) else f"  modes {', '.join(entry.modes)}"
         console.print(Text(visible(entry.id), style="bold").append(f"  {entry.kind}", style="yellow"))
-        about = visible(f"{entry.backend} {entry.versions}{modes}  {entry.clause}")
+        cpu = f"  cpu {', '.join(entry.cpu)}" if entry.cpu else ""
+        about = visible(f"{entry.backend} {entry.versions}{modes}{cpu}  {entry.clause}")
         console.print(f"    {about}", highlight=False, style="dim")
         console.print(f"    {visible(entry.reason)}", highlight=False)
         if entry.url:

@@ -112,7 +112,7 @@ A deviations file is TOML, one [[deviation]] an entry:
   shows         kinds of finding: value, shape, exception, crash, ...
   kind          bug, unspecified, by design or unsupported; reason, url
   witness       one call, asked in every run; where it passes, it is stale
-  modes, devices, flaky   which ("!xla": all but that); shows at times
+  modes, devices, cpu     which ("!xla": all but that); flaky: shows at times
 
 \b
 Example:  convspec deviations list --backend torch

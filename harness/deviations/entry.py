@@ -1,8 +1,8 @@
 """A known deviation of one backend from one clause, and those of them that concern a run.
 
-May import the cases, the adapters' names and the verdicts. A deviation covers the findings of its clause and kinds on
-the calls of its predicate, and nothing else. It is strict: its witness is asked in every run, and one that passes is
-*stale*.
+May import the cases, the adapters' names, the verdicts and what the processor can. A deviation covers the findings of
+its clause and kinds on the calls of its predicate, and nothing else. It is strict: its witness is asked in every run,
+and one that passes is *stale*.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from convspec.adapters import registry
 from convspec.adapters.backend import BackendError
 from convspec.harness.cases.case import Case
 from convspec.harness.cases.invalid import Invalid
+from convspec.harness.processor import fits, usable
 from convspec.harness.verdict import LOSSES, Finding
 
 from .predicate import Predicate
@@ -33,8 +34,8 @@ ANY = "*"
 class Deviation:
     """One entry of a deviations file.
 
-    `shows` lists kinds of finding, `also` further clauses that the same cause breaks; `place` and `lines` say where it
-    stands.
+    `shows` lists kinds of finding, `also` further clauses that the same cause breaks, `cpu` the instruction sets that
+    the kernel at fault needs; `place` and `lines` say where it stands.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Deviation:
     also: tuple[str, ...] = ()
     modes: tuple[str, ...] = ("*",)
     devices: tuple[str, ...] = ("*",)
+    cpu: tuple[str, ...] = ()
     flaky: bool = False
     place: str = ""
     lines: tuple[int, int] = (0, 0)
@@ -60,9 +62,9 @@ class Deviation:
         return any(kind in LOSSES for kind in self.shows)
 
     def concerns(self, backend: str, version: str, device: str, mode: str) -> bool:
-        """Whether it speaks of this backend, in this version, on this device and in this mode."""
+        """Whether it speaks of this backend, in this version, on this device and processor, and in this mode."""
         meant = backend == self.backend and among(mode, self.modes) and among(device, self.devices)
-        return meant and within(version, self.versions)
+        return meant and within(version, self.versions) and fits(self.cpu, usable())
 
     def covers(self, case: Case | Invalid) -> bool:
         """Whether a call is one of those it is about."""

@@ -25,7 +25,7 @@ from .predicate import Predicate, PredicateError
 from .witness import WitnessError, witness
 
 REQUIRED = ("id", "backend", "versions", "clause", "where", "shows", "kind", "reason", "witness")
-OPTIONAL = ("url", "also", "modes", "devices", "flaky")
+OPTIONAL = ("url", "also", "modes", "devices", "cpu", "flaky")
 _HEADER = re.compile(r"^\s*\[\[\s*deviation\s*\]\]")
 
 
@@ -140,10 +140,11 @@ def _meet(one: Deviation, other: Deviation) -> bool:
     """Whether two entries can both concern one run; ranges of versions are tried at their own ends."""
     modes = bool(set(one.modes) & set(other.modes)) or "*" in (*one.modes, *other.modes)
     devices = bool(set(one.devices) & set(other.devices)) or "*" in (*one.devices, *other.devices)
+    apart = any(f"!{name}" in other.cpu for name in one.cpu) or any(f"!{name}" in one.cpu for name in other.cpu)
     ends = [spec.version.removesuffix(".*") for spec in (*one.versions, *other.versions)]
     tried = [end + more for end in ends or ["1"] for more in ("", ".1")]
     both = any(within(version, one.versions) and within(version, other.versions) for version in tried)
-    return modes and devices and both
+    return modes and devices and both and not apart
 
 
 def _entry(of: _Entry) -> Deviation:
@@ -207,7 +208,7 @@ def _built(of: _Entry, shows: tuple[str, ...]) -> Deviation:
         raise of.wrong(f"where: it breaks on the witness: {type(error).__name__}: {error}", "where") from None
     if not covered:
         raise of.wrong(f"the witness is not one of the calls where {data['where']!r}", "witness")
-    optional = {key: _names(of, key) for key in ("also", "modes", "devices") if key in data}
+    optional = {key: _names(of, key) for key in ("also", "modes", "devices", "cpu") if key in data}
     return Deviation(
         data["id"],
         data["backend"],

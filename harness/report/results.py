@@ -1,7 +1,8 @@
 """The results document: what a run found, as JSON.
 
-May import the options, the verdicts, the schema and the specification. Its form is versioned, and whoever reads one
-reads it here: `format`, `version`, the schema and the clauses that it names are checked before anything is told of it.
+May import the options, what the processor can, the verdicts, the schema and the specification. Its form is versioned,
+and whoever reads one reads it here: `format`, `version`, the schema and the clauses that it names are checked before
+anything is told of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from convspec.harness.options import unwritten
+from convspec.harness.processor import told as instructions
 from convspec.harness.verdict import STALE, WITNESS, Finding, State, decides
 from convspec.spec import clauses
 
@@ -73,6 +75,7 @@ def head(form: str, version: int, date: str | None = None) -> dict[str, Any]:
             "system": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
             "cores": os.cpu_count(),
+            "instructions": instructions(),
         },
     }
 

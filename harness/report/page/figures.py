@@ -58,11 +58,12 @@ def machine(said: dict[str, Any]) -> str:
 
     Examples
     --------
-    >>> machine({"system": "Linux x86_64", "python": "3.11.7", "cores": 2})
-    'Linux x86_64, 2 cores, Python 3.11.7'
+    >>> machine({"system": "Linux x86_64", "python": "3.11.7", "cores": 2, "instructions": ["avx2"]})
+    'Linux x86_64 with avx2, 2 cores, Python 3.11.7'
     """
     cores = f", {said['cores']} cores" if said.get("cores") else ""
-    return printable(f"{said.get('system', '')}{cores}, Python {said.get('python', '')}")
+    sets = f" with {', '.join(said['instructions'])}" if said.get("instructions") else ""
+    return printable(f"{said.get('system', '')}{sets}{cores}, Python {said.get('python', '')}")
 
 
 def when(date: str) -> str:
