@@ -213,7 +213,8 @@ class Check:
 
         def replay() -> None:
             for entry in (e for e in waiting if e in met):
-                self._replay(entry, evaluate)
+                if not (entry.fatal and self.cell.witnesses.get(entry.id) == HELD):  # once is enough of a death
+                    self._replay(entry, evaluate)
 
         return judged, replay
 
@@ -223,13 +224,13 @@ class Check:
         What else it may show does not: the other questions of a clause may want other calls. It is stale then, and what
         it showed of the clause is told.
         """
-        for _ in range(TRIES if entry.flaky else 1):
-            with self.judge.replaying(entry):
+        with self.judge.replaying(entry):
+            for _ in range(TRIES if entry.flaky else 1):
                 outcome = evaluate(self.judge, entry.witness)
-            found = [self.mark(one) for one in (outcome.finding, *outcome.also) if one]
-            shown = [one for one in found if one.deviation == entry.id]
-            if shown:
-                break
+                found = [self.mark(one) for one in (outcome.finding, *outcome.also) if one]
+                shown = [one for one in found if one.deviation == entry.id]
+                if shown:
+                    break
         self.cell.findings.extend(shown)
         if others := {one.kind for one in found if entry.breaks(one.clause) and one.kind not in entry.shows}:
             self.cell.otherwise[entry.id] = sorted(others | {*self.cell.otherwise.get(entry.id, ())})
