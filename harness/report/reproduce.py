@@ -48,6 +48,10 @@ ENDING = ('if __name__ == "__main__":', "    sys.exit(fault())")
 PRECISION = ("effective-precision", "effective-precision-gradients")
 EFFECTS = ("changed input", "alias", "reused memory")
 UNSTEADY = ("answered differently", "uninitialised memory")
+#: Words of a finding, or of what declares it, that tell of memory.
+MEMORY = ("uninitialised", "never written")
+#: The ending of one that ends the process, and not each time: damage is done by each call, and shows in one of them.
+OFTEN = (ENDING[0], f"    sys.exit(any(fault() for _ in range({TRIES})))")
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class _Parts:
     calls: list[Call]
     check: list[str]
     apart: list[str]
+    ending: tuple[str, ...] = ENDING
 
 
 def script(finding: dict[str, Any], backend: dict[str, Any] | str) -> str:
@@ -92,7 +97,7 @@ def script(finding: dict[str, Any], backend: dict[str, Any] | str) -> str:
     body = [*language.imports(), "", *NUMPY, "", *data, "", "", *functions, *language.convert, "", "", *parts.check]
     first = [*_imports("\n".join([*parts.apart, *body])), "", *HOOK, "", *(before and [*before, ""])]
     heading = _heading(finding, text, said, language)
-    lines = [*heading, *first, *(parts.apart and [*parts.apart, ""]), *body, "", "", *ENDING]
+    lines = [*heading, *first, *(parts.apart and [*parts.apart, ""]), *body, "", "", *parts.ending]
     return "\n".join(lines) + "\n"
 
 
@@ -204,11 +209,14 @@ def _parts(finding: dict[str, Any], language: Language, contract: Contract) -> _
         accumulator = accumulator_of(case.dtype, contract)
         lines = checks.precision(asked, accumulator, FORMATS[case.dtype])
         return _Parts([asked.call], lines, checks.apart())
-    foul = 0 in case.y or "uninitialised" in finding.get("message", "")
+    foul = 0 in case.y or any(words in finding.get("message", "") for words in MEMORY)
     if kind == "property":
         calls, lines, apart = Relations(language, finding, contract, tries).of(case)
         return _Parts(calls, lines, apart or checks.apart(attempts=ATTEMPTS if flaky else 1))
     asked = valid(case, language, finding, _at_least_float32(finding["clause"], contract))
+    if lost and flaky:
+        apart = checks.apart(child=True, foul=True, attempts=ATTEMPTS)
+        return _Parts([asked.call], checks.answers([asked]), apart, OFTEN)
     attempts = TRIES if flaky or (lost and not foul) else 1
     return _Parts([asked.call], checks.answers([asked]), checks.apart(child=lost, foul=foul, attempts=attempts))
 
