@@ -36,6 +36,7 @@ _NOT_OFFERED = (
     "not supported in conjunction with `dilation_rate > 1`",  # tf.nn.pool, strides
     "needs to be smaller than the window size",  # tf.nn.max_pool2d: explicit pads are bounded by the window
     "Value for attr 'T' of",  # the types that an operation's documentation lists
+    "not in list of allowed values",  # the same in a graph
     "only supports NHWC",  # max pooling on the CPU
     "only supports the NHWC tensor format on the CPU",
     "only supports equal length strides",  # depthwise_conv2d
@@ -225,7 +226,7 @@ class TensorflowBackend:
         try:
             with self._tf.device(self._place), self._mode.running():
                 yield
-        except (ValueError, self._tf.errors.OpError) as error:
+        except (TypeError, ValueError, self._tf.errors.OpError) as error:
             if any(words in str(error) for words in _NOT_OFFERED):
                 raise Unsupported(f"TensorFlow says: {_sentence(str(error))}") from error
             raise
