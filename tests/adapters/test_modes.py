@@ -39,7 +39,7 @@ PLAINEST.remove(("tensorflow@numpy-input", "float64"))
 def test_the_plainest_case_is_right_in_every_mode(frameworks, load, text, name):
     refused = answers(frameworks, load(text), ONES, name=name)
     if text == "tensorflow@nchw":
-        assert len(refused) == 4
+        assert len(refused) in (1, 4)  # oneDNN's convolutions take NCHW, on processors for which TensorFlow uses them
         assert all("NHWC" in words for words in refused.values())
     elif text == "tensorflow@depthwise":
         assert len(refused) == 4  # four channels, one group
