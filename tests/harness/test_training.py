@@ -90,12 +90,17 @@ def test_what_cannot_be_compared_is_infinitely_far():
 def test_a_branch_taken_near_a_tie_is_followed(digits):
     """A float64 pass takes other branches here and there; it is right, and found right."""
     net = NETS["A"]
-    batch, parameters = (digits.images[:32], digits.labels[:32]), training.initial(net, 2)
-    wide = [a.astype(np.float64) for a in (batch[0], *parameters)]
-    found = training.loss_and_gradients(wide[0], batch[1], *wide[1:], net=net)
-    other = Pass.of(net, [np.asarray(a).astype(np.float32) for a in found])
-    right = Pass.of(net, training.loss_and_gradients(*batch, *parameters, net=net))
-    assert lockstep.branches(net, right.outputs, other.outputs)[1]
+    batch = (digits.images[:32], digits.labels[:32])
+    for seed in range(2, 40):  # which parameters have a near tie hangs on the order in which NumPy's BLAS adds
+        parameters = training.initial(net, seed)
+        wide = [a.astype(np.float64) for a in (batch[0], *parameters)]
+        found = training.loss_and_gradients(wide[0], batch[1], *wide[1:], net=net)
+        other = Pass.of(net, [np.asarray(a).astype(np.float32) for a in found])
+        right = Pass.of(net, training.loss_and_gradients(*batch, *parameters, net=net))
+        if lockstep.branches(net, right.outputs, other.outputs)[1]:
+            break
+    else:
+        pytest.fail("no parameters with a near tie")
     assert lockstep.compare(net, batch, parameters, right, other).worst[1] < 0.2
 
 
