@@ -1,6 +1,6 @@
 """Deviations files: TOML, one `[[deviation]]` an entry, read with the line of each fault.
 
-May import the entries, the specification and the registry's list of backends.
+May import the entries, the specification, what the processor can and the registry's list of backends.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from convspec.adapters import registry
+from convspec.harness.processor import fits
 from convspec.harness.verdict import FINDING_KINDS
 from convspec.spec import UnknownClause, clause
 
@@ -140,11 +141,12 @@ def _meet(one: Deviation, other: Deviation) -> bool:
     """Whether two entries can both concern one run; ranges of versions are tried at their own ends."""
     modes = bool(set(one.modes) & set(other.modes)) or "*" in (*one.modes, *other.modes)
     devices = bool(set(one.devices) & set(other.devices)) or "*" in (*one.devices, *other.devices)
-    apart = any(f"!{name}" in other.cpu for name in one.cpu) or any(f"!{name}" in one.cpu for name in other.cpu)
+    sets = (*one.cpu, *other.cpu)
+    cpu = fits(sets, frozenset(sets))  # is there a processor for both: one with all that they want?
     ends = [spec.version.removesuffix(".*") for spec in (*one.versions, *other.versions)]
     tried = [end + more for end in ends or ["1"] for more in ("", ".1")]
     both = any(within(version, one.versions) and within(version, other.versions) for version in tried)
-    return modes and devices and both and not apart
+    return modes and devices and cpu and both
 
 
 def _entry(of: _Entry) -> Deviation:
